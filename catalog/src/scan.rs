@@ -1,0 +1,194 @@
+//! The scan verb: what a connector implements to stream rows ([`Scan`]), and the plan node around it ([`ScanExec`]).
+//!
+//! A provider's `scan()` describes, the stream works: nothing is sent to the source before the first poll.
+
+use crate::{CatalogName, KeptLocal, ReadContext};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion_common::tree_node::TreeNodeRecursion;
+use datafusion_common::{DataFusionError, Result, Statistics};
+use datafusion_execution::{SendableRecordBatchStream, TaskContext};
+use datafusion_physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion_physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion_physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion_physical_plan::statistics::StatisticsArgs;
+use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::StreamExt;
+use std::fmt;
+use std::sync::Arc;
+
+/// One request to a source, as planned: what is asked, and how to run it.
+///
+/// # Promises
+/// 1. `schema`, `request`, `partitions` and `statistics` do no I/O and are the same at each call.
+/// 2. `request` is the exact text that the source receives (secrets aside), or as close as its protocol has a text.
+/// 3. The union of all partitions is the result; each partition is opened at most once per execution.
+/// 4. Nothing is sent before the first poll of a stream; a dropped stream cancels the work at the source.
+/// 5. A stream that fails ends with an error that names the source; rows before it are not the whole result.
+pub trait Scan: fmt::Debug + Send + Sync {
+    /// The columns of the stream, in order.
+    fn schema(&self) -> SchemaRef;
+
+    /// What the source is asked, for EXPLAIN and for logs.
+    fn request(&self) -> String;
+
+    /// What could not be handed to the source, and why.
+    fn kept_local(&self) -> Vec<KeptLocal> {
+        Vec::new()
+    }
+
+    /// How many streams the result comes in, at least one.
+    fn partitions(&self) -> usize {
+        1
+    }
+
+    /// What is known of the result's size. Estimates must be `Precision::Inexact`.
+    fn statistics(&self) -> Statistics {
+        Statistics::new_unknown(&self.schema())
+    }
+
+    /// The rows of one partition.
+    fn open(&self, partition: usize, task: Arc<TaskContext>, meter: ScanMeter) -> Result<SendableRecordBatchStream>;
+}
+
+/// What EXPLAIN prints of one scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanReport {
+    /// The exact text or request.
+    pub request: String,
+    /// What was not handed over, and why.
+    pub kept_local: Vec<KeptLocal>,
+}
+
+/// Counts what a stream receives from its source. Rows are counted by [`ScanExec`] itself.
+#[derive(Clone, Debug)]
+pub struct ScanMeter {
+    bytes: Count,
+}
+
+impl ScanMeter {
+    /// Name of the metric that holds the bytes received from a source.
+    pub const BYTES: &'static str = "bytes_received";
+
+    /// Adds bytes as they came over the wire, before decoding.
+    pub fn received(&self, bytes: usize) {
+        self.bytes.add(bytes);
+    }
+}
+
+/// The plan node around a [`Scan`]: metrics, cancellation and deadline are handled here, once for all connectors.
+#[derive(Debug)]
+pub struct ScanExec {
+    catalog: CatalogName,
+    scan: Arc<dyn Scan>,
+    context: ReadContext,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl ScanExec {
+    /// Wraps a scan of `catalog`, made under `context`.
+    pub fn new(catalog: CatalogName, scan: Arc<dyn Scan>, context: ReadContext) -> Self {
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(scan.schema()),
+            Partitioning::UnknownPartitioning(scan.partitions().max(1)),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        ));
+        Self { catalog, scan, context, properties, metrics: ExecutionPlanMetricsSet::new() }
+    }
+
+    /// The catalog that is read.
+    pub fn catalog(&self) -> &CatalogName {
+        &self.catalog
+    }
+
+    /// The planned request.
+    pub fn scan(&self) -> &Arc<dyn Scan> {
+        &self.scan
+    }
+}
+
+impl DisplayAs for ScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ScanExec: {}: {}", self.catalog, self.scan.request())
+    }
+}
+
+impl ExecutionPlan for ScanExec {
+    fn name(&self) -> &'static str {
+        "ScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.context.check().map_err(DataFusionError::from)?;
+        let baseline = BaselineMetrics::new(&self.metrics, partition);
+        let meter = ScanMeter { bytes: MetricBuilder::new(&self.metrics).counter(ScanMeter::BYTES, partition) };
+        let rows = self.scan.open(partition, task, meter)?;
+        Ok(guarded(rows, self.context.clone(), baseline))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        // The share of one partition is unknown.
+        match args.partition() {
+            Some(_) if self.scan.partitions() > 1 => Ok(Arc::new(Statistics::new_unknown(&self.schema()))),
+            _ => Ok(Arc::new(self.scan.statistics())),
+        }
+    }
+}
+
+/// Ends the stream with an error as soon as the query is cancelled or out of time, and counts its rows.
+fn guarded(
+    rows: SendableRecordBatchStream,
+    context: ReadContext,
+    baseline: BaselineMetrics,
+) -> SendableRecordBatchStream {
+    let schema = rows.schema();
+    let stopped = Box::pin(async move { context.stopped().await });
+    let state = Some((rows, stopped, baseline));
+    let stream = futures::stream::unfold(state, |state| async move {
+        let (mut rows, mut stopped, baseline) = state?;
+        let next: Option<Result<RecordBatch>> = tokio::select! {
+            biased;
+            error = &mut stopped => Some(Err(error.into())),
+            next = rows.next() => next,
+        };
+        match next {
+            Some(Ok(batch)) => {
+                baseline.record_output(batch.num_rows());
+                Some((Ok(batch), Some((rows, stopped, baseline))))
+            }
+            // The first error is the last item: the stream below is dropped, which cancels its work.
+            Some(Err(error)) => Some((Err(error), None)),
+            None => {
+                baseline.done();
+                None
+            }
+        }
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, stream))
+}

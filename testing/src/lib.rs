@@ -1,0 +1,1 @@
+//! Real neighbours for tests and benchmarks.
