@@ -110,8 +110,10 @@ pub trait Source: Debug + Send + Sync {
 /// # Promises
 /// 1. Called by the optimizer after DataFusion's own rules, with a fragment whose leaves are all
 ///    [`SourceTable`](crate::SourceTable)s of this source. No I/O happens here.
-/// 2. `Pushed::Whole` gives the same rows as the fragment would (DESIGN promise *never wrong, only slower*), with the
-///    same schema: names, types, nullability.
+/// 2. `Pushed::Whole` gives the same rows as the fragment would (*never wrong, only slower*). Its columns come in the
+///    fragment's order, with the same types, nullability and metadata, under the names `c0`, `c1`, ...: a fragment may have
+///    two columns of one name, so the planner restores the names. A Sort with a fetch only has to give the right rows: the
+///    planner keeps the Sort above, since the order of a scan is not relied on.
 /// 3. Anything not proven exact is `Pushed::Declined`, with the reason that EXPLAIN prints.
 /// 4. Idempotent: a fragment already taken over is a single scan, and is not offered again.
 pub trait Federation: Debug + Send + Sync {
