@@ -1,0 +1,83 @@
+//! The built-in types whose binary form we read. All others travel as text.
+
+/// A built-in type, by the meaning of its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Base {
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    Float4,
+    Float8,
+    Numeric,
+    Text,
+    Varchar,
+    /// `char(n)`: blank-padded to its length, and read with its blanks.
+    Bpchar,
+    Name,
+    Bytea,
+    Date,
+    Time,
+    Timestamp,
+    Timestamptz,
+    Interval,
+    Uuid,
+    /// `json`, whose bytes are its text. `jsonb` is not here: it is selected as text.
+    Json,
+    Oid,
+    Xid,
+    Cid,
+    Xid8,
+}
+
+/// Oid, name and meaning, as `pg_type.dat` fixes them for ever.
+const BASES: &[(u32, &str, Base)] = &[
+    (16, "bool", Base::Bool),
+    (17, "bytea", Base::Bytea),
+    (19, "name", Base::Name),
+    (20, "int8", Base::Int8),
+    (21, "int2", Base::Int2),
+    (23, "int4", Base::Int4),
+    (25, "text", Base::Text),
+    (26, "oid", Base::Oid),
+    (28, "xid", Base::Xid),
+    (29, "cid", Base::Cid),
+    (114, "json", Base::Json),
+    (700, "float4", Base::Float4),
+    (701, "float8", Base::Float8),
+    (1042, "bpchar", Base::Bpchar),
+    (1043, "varchar", Base::Varchar),
+    (1082, "date", Base::Date),
+    (1083, "time", Base::Time),
+    (1114, "timestamp", Base::Timestamp),
+    (1184, "timestamptz", Base::Timestamptz),
+    (1186, "interval", Base::Interval),
+    (1700, "numeric", Base::Numeric),
+    (2950, "uuid", Base::Uuid),
+    (5069, "xid8", Base::Xid8),
+];
+
+impl Base {
+    /// The base type with this oid.
+    pub(crate) fn of_oid(oid: u32) -> Option<Self> {
+        BASES.iter().find(|(known, ..)| *known == oid).map(|(.., base)| *base)
+    }
+
+    pub(crate) fn oid(self) -> u32 {
+        self.row().0
+    }
+
+    /// The name in `pg_type`.
+    pub(crate) fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    fn row(self) -> &'static (u32, &'static str, Self) {
+        BASES.iter().find(|(.., base)| *base == self).expect("every base type is in the table")
+    }
+
+    /// Whether values of the type are strings to PostgreSQL.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::Varchar | Self::Bpchar | Self::Name)
+    }
+}
