@@ -1,6 +1,6 @@
 //! A relation as one query sees it: described freshly, never cached across statements.
 
-use crate::types::{PgType, Selection, Wire};
+use crate::types::{PgType, ReadingRules, Selection, Wire};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use polder_catalog::DatasetKind;
 use std::sync::Arc;
@@ -52,6 +52,8 @@ pub(crate) struct PgRelation {
     pub(crate) name: String,
     pub(crate) kind: DatasetKind,
     pub(crate) columns: Vec<PgColumn>,
+    /// How the columns are read: a value that became NULL here must not count as itself there.
+    pub(crate) rules: ReadingRules,
     /// Rows as of the last ANALYZE or VACUUM, if ever.
     pub(crate) rows_estimate: Option<u64>,
     /// Pages of 8 KiB as of now; zero for what has no storage.
