@@ -13,10 +13,15 @@
 // Real servers run in real time: there is no `Env` to take a clock from.
 #![expect(clippy::disallowed_methods)]
 
+mod duckdb;
+mod place;
 mod port;
 mod postgres;
+mod s3;
 mod tools;
 mod watch;
 
+pub use duckdb::{DuckDb, Row};
 pub use port::free_port;
 pub use postgres::{Postgres, PostgresBuilder};
+pub use s3::S3;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 pub(crate) const INSTALL: &str = "run scripts/install-test-tools";
 
 /// The folder that `scripts/install-test-tools` fills: `POLDER_TOOLS`, else `~/.cache/polder/tools`.
-#[allow(dead_code)]
 pub(crate) fn folder() -> PathBuf {
     std::env::var_os("POLDER_TOOLS").map_or_else(|| cache().join("tools"), PathBuf::from)
 }

@@ -2,6 +2,7 @@
 
 use super::binaries::{Binaries, give_to_server_user};
 use super::{Postgres, template};
+use crate::place;
 use crate::port::free_port;
 use std::fmt::Write;
 use std::fs;
@@ -67,7 +68,7 @@ impl PostgresBuilder {
     /// If PostgreSQL is not installed, with the command that installs it, or does not start, with its log.
     pub fn start(self) -> Postgres {
         let binaries = Binaries::find();
-        let directory = tempfile::Builder::new().prefix("polder-pg-").tempdir().expect("make a temporary directory");
+        let directory = place::directory("polder-pg-");
         let data = directory.path().join("data");
         template::copy(&binaries, &data);
         self.write_configuration(&data);
