@@ -19,12 +19,19 @@ use std::time::SystemTime;
 /// in DBSP, Budiu et al., VLDB 2023).
 pub const WEIGHT_COLUMN: &str = "_weight";
 
+/// The most rows that one part may hold, so that a follower's memory does not depend on the size of a transaction.
+pub const PART_ROWS_MAX: usize = 8192;
+
 /// Follows what happens at a source.
+///
+/// A transaction that also truncates or alters a dataset tells so in its place, between its `Begin` and its `Commit`;
+/// such an event on its own is a transaction of its own. A transaction with nothing that was asked for may be told empty
+/// (`Begin`, `Commit`), so that a follower's position moves on, or left out.
 ///
 /// # Promises of the source
 /// 1. *Whole transactions*: every `Begin` is followed by its parts and one `Commit`, with no other transaction between.
 ///    A stream that breaks off before `Commit` has told nothing.
-/// 2. *Bounded*: no part holds more than a few thousand rows, however large the transaction.
+/// 2. *Bounded*: no part holds more than [`PART_ROWS_MAX`] rows, however large the transaction.
 /// 3. *Resumable*: opened after a commit's position, the stream goes on with the next transaction: no gap, no duplicate.
 /// 4. *Ordered*: positions of commits never decrease.
 /// 5. *Complete*: an update or delete carries the old row with weight -1, in the requested columns.
@@ -61,7 +68,7 @@ pub struct ChangesRequest {
 pub struct DatasetRequest {
     /// The dataset.
     pub dataset: DatasetId,
-    /// Positions of the columns to tell, in order; `None` for all.
+    /// Positions of the columns to tell, in order, in the dataset as it is when the stream is opened; `None` for all.
     pub columns: Option<Vec<usize>>,
     /// Which rows to tell; evaluated as DataFusion would. `None` for all.
     pub predicate: Option<Expr>,

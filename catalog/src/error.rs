@@ -48,6 +48,10 @@ impl SqlState {
     pub const TEXT: Self = Self(*b"22P02");
     /// 22P04: a file or stream of bad format.
     pub const FORMAT: Self = Self(*b"22P04");
+    /// 23502: a NULL where none may be.
+    pub const NOT_NULL: Self = Self(*b"23502");
+    /// 23505: a key that is there already.
+    pub const UNIQUE: Self = Self(*b"23505");
     /// 25006: a write where only reads are allowed.
     pub const READ_ONLY: Self = Self(*b"25006");
     /// 28000: a login that was refused.

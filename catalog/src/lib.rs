@@ -60,7 +60,8 @@ mod writer;
 
 pub use capability::{Capabilities, KeptLocal, Reason, ReasonCode, Support};
 pub use change::{
-    ChangeEvent, ChangePart, ChangeStream, Changes, ChangesRequest, DatasetRequest, TransactionHeader, WEIGHT_COLUMN,
+    ChangeEvent, ChangePart, ChangeStream, Changes, ChangesRequest, DatasetRequest, PART_ROWS_MAX, TransactionHeader,
+    WEIGHT_COLUMN,
 };
 pub use connector::{Check, CheckState, Connector, Federation, PassThrough, Pushed, Source};
 pub use context::{Principal, QueryId, ReadContext, ReadContextBuilder};
