@@ -1,1 +1,37 @@
-//! Skeleton.
+//! Polder: one SQL engine over the systems a company already runs, and the log that keeps what is derived from them true.
+//!
+//! The modules in the order a statement travels: a client speaks to a [`Session`], which reads the text (`sql`), resolves
+//! the names (`execute::resolve`), plans (`plan`) and executes (`execute`). See ARCHITECTURE.md for the map.
+//!
+//! ```no_run
+//! # async fn run() -> polder::Result<()> {
+//! let engine = polder::Engine::builder().open().await?;
+//! let session = engine.session();
+//! session.run("CREATE CATALOG lake USING object_store WITH (location = '/data/lake')").await?;
+//! if let polder::Outcome::Rows(mut rows) = session.run("SELECT count(*) FROM lake.orders").await? {
+//!     while let Some(batch) = rows.next().await? {
+//!         println!("{} rows", batch.num_rows());
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+// pub mod cli;
+// mod demo;
+// mod repl;
+mod catalogs;
+pub mod config;
+mod connectors;
+mod definitions;
+mod engine;
+mod env;
+mod execute;
+mod plan;
+mod session;
+pub mod sql;
+// pub mod reference;
+
+pub use engine::{Engine, EngineBuilder};
+pub use polder_catalog::{Connector, Error, Kind, Result, SqlState};
+pub use session::{Outcome, Progress, Rows, Session, SourceProgress};

@@ -1,0 +1,123 @@
+//! What is attached and defined, as an immutable snapshot: a statement sees one, whatever others define meanwhile.
+
+use crate::definitions::{CatalogDefinition, Definitions};
+use crate::sql::ViewDefinition;
+use polder_catalog::{CatalogName, Error, Options, Registry, Result, Source, SqlState};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The name of Polder's own catalog.
+pub(crate) const POLDER: &str = "polder";
+/// The schema of named queries.
+pub(crate) const PUBLIC: &str = "public";
+/// The schema of system tables.
+pub(crate) const SYSTEM: &str = "system";
+
+/// Catalogs and named queries, by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Catalogs {
+    pub(crate) attached: BTreeMap<String, Attached>,
+    pub(crate) views: BTreeMap<String, ViewDefinition>,
+}
+
+/// One attached catalog.
+#[derive(Clone, Debug)]
+pub(crate) struct Attached {
+    pub(crate) definition: CatalogDefinition,
+    pub(crate) origin: Origin,
+    /// The source, or why a stored definition can no longer be attached.
+    source: Result<Arc<dyn Source>, Arc<str>>,
+}
+
+/// Where a catalog was defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// By a statement; kept in the data directory.
+    Defined,
+    /// In the configuration file.
+    Declared,
+}
+
+impl Attached {
+    /// Validates the options and attaches; no source is contacted.
+    pub(crate) async fn new(
+        registry: &Registry,
+        name: &str,
+        definition: CatalogDefinition,
+        origin: Origin,
+    ) -> Result<Self> {
+        let source = attach(registry, name, &definition).await.map_err(|error| error.at(place(name)))?;
+        Ok(Self { definition, origin, source: Ok(source) })
+    }
+
+    /// As [`new`](Self::new), but a definition that fails is kept with its reason.
+    pub(crate) async fn or_broken(
+        registry: &Registry,
+        name: &str,
+        definition: CatalogDefinition,
+        origin: Origin,
+    ) -> Self {
+        let source = attach(registry, name, &definition).await.map_err(|error| {
+            tracing::error!(catalog = %name, %error, "could not attach");
+            Arc::from(error.message())
+        });
+        Self { definition, origin, source }
+    }
+
+    /// The source.
+    ///
+    /// # Errors
+    /// 55000 if the stored definition could not be attached.
+    pub(crate) fn source(&self, name: &str) -> Result<&Arc<dyn Source>> {
+        self.source.as_ref().map_err(|reason| {
+            Error::fix(SqlState::STATE, format!("catalog \"{name}\" could not be attached"))
+                .with_detail(reason.to_string())
+                .with_hint(format!("mend its options with ALTER CATALOG {name} SET (...), or drop it"))
+        })
+    }
+}
+
+impl Catalogs {
+    /// A catalog by name.
+    ///
+    /// # Errors
+    /// 3D000 with the names that exist.
+    pub(crate) fn get(&self, name: &str) -> Result<&Attached> {
+        self.attached.get(name).ok_or_else(|| self.missing(name))
+    }
+
+    /// Every source that could be attached.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (CatalogName, Arc<dyn Source>)> {
+        self.attached.iter().filter_map(|(name, attached)| {
+            let source = attached.source.as_ref().ok()?;
+            Some((CatalogName::new(name.as_str()), Arc::clone(source)))
+        })
+    }
+
+    /// What belongs in the data directory.
+    pub(crate) fn definitions(&self) -> Definitions {
+        let defined = self.attached.iter().filter(|(_, attached)| attached.origin == Origin::Defined);
+        let catalogs = defined.map(|(name, attached)| (name.clone(), attached.definition.clone())).collect();
+        Definitions { catalogs, views: self.views.clone() }
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        let error = Error::fix(SqlState::NO_CATALOG, format!("catalog \"{name}\" does not exist"));
+        if self.attached.is_empty() {
+            return error.with_hint(format!("attach it: CREATE CATALOG {name} USING postgres WITH (url = '...')"));
+        }
+        let names: Vec<_> = self.attached.keys().map(String::as_str).collect();
+        error.with_hint(format!("the catalogs are: {}", names.join(", ")))
+    }
+}
+
+/// How error messages name a catalog.
+pub(crate) fn place(name: &str) -> String {
+    format!("catalog \"{name}\"")
+}
+
+async fn attach(registry: &Registry, name: &str, definition: &CatalogDefinition) -> Result<Arc<dyn Source>> {
+    let connector = registry.connector(&definition.connector)?;
+    let options = Options::validate(connector.options(), definition.options.iter().cloned())?;
+    connector.attach(&CatalogName::new(name), options).await
+}

@@ -1,0 +1,231 @@
+//! The engine: opens the data directory, attaches catalogs, hands out sessions.
+
+use crate::catalogs::{Attached, Catalogs, Origin};
+use crate::config::Config;
+use crate::connectors;
+use crate::definitions::DefinitionStore;
+use crate::env::Env;
+use crate::plan;
+use crate::session::Session;
+use datafusion::execution::SessionState;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use polder_catalog::{Connector, Error, Kind, Registry, Result, SqlState};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tempfile::TempDir;
+
+/// One open data directory with everything attached to it. Cheap to clone; all clones are one engine.
+#[derive(Clone, Debug)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) registry: Registry,
+    pub(crate) config: Config,
+    pub(crate) env: Env,
+    pub(crate) local_files: bool,
+    pub(crate) runtime: Arc<RuntimeEnv>,
+    /// The state that every query starts from: functions, rules and configuration, without tables.
+    pub(crate) template: SessionState,
+    pub(crate) store: DefinitionStore,
+    /// What is attached and defined. A statement takes one snapshot and keeps it.
+    catalogs: Mutex<Arc<Catalogs>>,
+    /// Held from reading a snapshot to replacing it, so that definitions are changed one at a time.
+    pub(crate) defining: tokio::sync::Mutex<()>,
+    directory: PathBuf,
+    temporary: Option<TempDir>,
+}
+
+/// Gathers what an engine is opened with.
+pub struct EngineBuilder {
+    connectors: Vec<Arc<dyn Connector>>,
+    directory: Option<PathBuf>,
+    config: Config,
+    local_files: bool,
+}
+
+impl EngineBuilder {
+    /// Adds a connector to those that come with Polder.
+    #[must_use]
+    pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connectors.push(connector);
+        self
+    }
+
+    /// Where definitions are kept. `None` for a temporary directory that goes with the engine.
+    #[must_use]
+    pub fn data_dir(mut self, directory: Option<PathBuf>) -> Self {
+        self.directory = directory;
+        self
+    }
+
+    /// Settings and declared catalogs.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Whether `SELECT * FROM 'folder/*.parquet'` reads files of this machine. Off unless the user sits at it.
+    #[must_use]
+    pub fn allow_local_files(mut self, allow: bool) -> Self {
+        self.local_files = allow;
+        self
+    }
+
+    /// The connectors that the engine will know.
+    ///
+    /// # Errors
+    /// 42710 if two have one name.
+    pub fn registry(&self) -> Result<Registry> {
+        let mut registry = connectors::builtin()?;
+        self.connectors.iter().try_for_each(|connector| registry.register(Arc::clone(connector)))?;
+        Ok(registry)
+    }
+
+    /// Opens the engine. No source is contacted: one that is down says so when it is used.
+    ///
+    /// # Errors
+    /// If the data directory is in use, damaged, of a newer format or cannot be written, or the configuration is wrong.
+    pub async fn open(self) -> Result<Engine> {
+        let registry = self.registry()?;
+        let temporary = match &self.directory {
+            Some(_) => None,
+            None => Some(temporary_directory()?),
+        };
+        let directory = match (&self.directory, &temporary) {
+            (Some(directory), _) => directory.clone(),
+            (None, Some(temporary)) => temporary.path().to_path_buf(),
+            (None, None) => unreachable!("an engine without a directory has a temporary one"),
+        };
+        let store = DefinitionStore::open(&directory)?;
+        let runtime = runtime(&self.config)?;
+        let template = plan::template(&self.config, &runtime)?;
+        let catalogs = attach_all(&registry, &store, &self.config).await?;
+        Ok(Engine(Arc::new(Inner {
+            registry,
+            config: self.config,
+            env: Env::system(),
+            local_files: self.local_files,
+            runtime,
+            template,
+            store,
+            catalogs: Mutex::new(Arc::new(catalogs)),
+            defining: tokio::sync::Mutex::default(),
+            directory,
+            temporary,
+        })))
+    }
+}
+
+impl Engine {
+    /// Starts building an engine with the connectors that come with Polder.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder { connectors: Vec::new(), directory: None, config: Config::default(), local_files: false }
+    }
+
+    /// A new session with default settings.
+    pub fn session(&self) -> Session {
+        Session::new(self.clone())
+    }
+
+    /// The names of all attached catalogs.
+    pub fn catalog_names(&self) -> Vec<String> {
+        self.0.catalogs().attached.keys().cloned().collect()
+    }
+
+    /// Where definitions are kept.
+    pub fn data_dir(&self) -> &Path {
+        &self.0.directory
+    }
+
+    /// Whether the data directory goes with the engine.
+    pub fn is_ephemeral(&self) -> bool {
+        self.0.temporary.is_some()
+    }
+
+    /// Closes what is open at the sources.
+    pub async fn close(self) -> Result<()> {
+        let sources: Vec<_> = self.0.catalogs().sources().collect();
+        futures::future::join_all(sources.iter().map(|(_, source)| source.close())).await;
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// What is attached and defined now.
+    pub(crate) fn catalogs(&self) -> Arc<Catalogs> {
+        Arc::clone(&self.catalogs.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes new definitions visible to statements that start from now on.
+    pub(crate) fn replace_catalogs(&self, catalogs: Catalogs) {
+        *self.catalogs.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalogs);
+    }
+}
+
+/// A definition that can no longer be attached is kept, with the reason, and does not stop the others.
+async fn attach_all(registry: &Registry, store: &DefinitionStore, config: &Config) -> Result<Catalogs> {
+    let definitions = store.load()?;
+    let mut catalogs = Catalogs { views: definitions.views, ..Catalogs::default() };
+    for (name, definition) in definitions.catalogs {
+        let attached = Attached::or_broken(registry, &name, definition, Origin::Defined).await;
+        catalogs.attached.insert(name, attached);
+    }
+    for (name, keys) in &config.catalogs {
+        let (connector, options) = Config::catalog(name, keys)?;
+        let definition = crate::definitions::CatalogDefinition { connector, options };
+        let attached = Attached::new(registry, name, definition, Origin::Declared).await?;
+        if catalogs.attached.insert(name.clone(), attached).is_some() {
+            tracing::warn!(catalog = %name, "the configuration file overrides the catalog in the data directory");
+        }
+    }
+    Ok(catalogs)
+}
+
+fn temporary_directory() -> Result<TempDir> {
+    tempfile::Builder::new().prefix("polder-").tempdir().map_err(|error| {
+        Error::new(Kind::Fix, SqlState::IO, "could not create a temporary data directory")
+            .with_detail(error.to_string())
+            .with_hint("choose a directory with --data")
+    })
+}
+
+/// How many memory consumers an out-of-memory error names.
+const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
+
+fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
+    let limit = match config.engine.memory_bytes()? {
+        Some(bytes) => bytes,
+        None => available_memory() / 4 * 3,
+    };
+    let spill = match &config.engine.spill_directory {
+        Some(directory) => DiskManagerMode::Directories(vec![PathBuf::from(directory)]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(limit), CONSUMERS_NAMED)))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(spill))
+        .build_arc()
+        .map_err(Error::from_datafusion)
+}
+
+/// The memory that this process may use: the cgroup's limit if it has one, else the machine's.
+fn available_memory() -> usize {
+    /// What is assumed where the system does not tell.
+    const UNKNOWN: usize = 4 << 30;
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let cgroup = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse::<usize>().ok());
+    let machine = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix("kB")?.trim();
+        line.parse::<usize>().ok().map(|kilobytes| kilobytes * 1024)
+    });
+    match (cgroup, machine) {
+        (Some(cgroup), Some(machine)) => cgroup.min(machine),
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => UNKNOWN,
+    }
+}

@@ -1,0 +1,85 @@
+//! SELECT and EXPLAIN: resolve, plan, run.
+
+use crate::execute::resolve::Resolver;
+use crate::execute::show;
+use crate::plan::explain::Explanation;
+use crate::plan::{Planned, Planner};
+use crate::session::{Outcome, Progress, Rows, Session};
+use crate::sql::Query;
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use polder_catalog::{CatalogName, Error, Principal, QueryId, ReadContext, Result, Source};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Runs a query; rows are read as they are asked for.
+pub(super) async fn run(session: &Session, query: &Query) -> Result<Outcome> {
+    let context = context(session);
+    // Until the rows are handed out, dropping this future is what cancels.
+    let guard = context.cancellation().clone().drop_guard();
+    let (planned, sources) = plan(session, query, &context).await?;
+    let progress = Progress::of(&planned.physical, &sources);
+    let stream = execute_stream(planned.physical, planned.state.task_ctx()).map_err(Error::from_datafusion)?;
+    guard.disarm();
+    Ok(Outcome::Rows(Rows::running(stream, context, progress)))
+}
+
+/// Explains a query, after running it to its end if `analyze`.
+pub(super) async fn explain(session: &Session, query: &Query, analyze: bool, verbose: bool) -> Result<Outcome> {
+    let context = context(session);
+    let _guard = context.cancellation().clone().drop_guard();
+    let (planned, sources) = plan(session, query, &context).await?;
+    let mut explanation = Explanation { planned: &planned, sources: &sources, verbose, ran: None };
+    if analyze {
+        let stopwatch = session.engine.0.env.stopwatch();
+        let rows = execute_stream(Arc::clone(&planned.physical), planned.state.task_ctx());
+        let mut rows = rows.map_err(Error::from_datafusion)?;
+        loop {
+            tokio::select! {
+                biased;
+                error = context.stopped() => return Err(error),
+                next = rows.next() => match next {
+                    Some(batch) => drop(batch.map_err(Error::from_datafusion)?),
+                    None => break,
+                },
+            }
+        }
+        explanation.ran = Some(stopwatch.elapsed());
+    }
+    Ok(show::rows(&["plan"], explanation.lines().into_iter().map(|line| [Some(line)])))
+}
+
+async fn plan(
+    session: &Session,
+    query: &Query,
+    context: &ReadContext,
+) -> Result<(Planned, Vec<(CatalogName, Arc<dyn Source>)>)> {
+    let engine = &session.engine.0;
+    let catalogs = engine.catalogs();
+    let sources: Vec<_> = catalogs.sources().collect();
+    let resolver = Resolver::new(engine, &catalogs, context);
+    let planning = async {
+        let tables = resolver.query(query).await?;
+        let settings = session.settings();
+        Planner::new(engine, context).with_settings(&settings).physical(query, &tables).await
+    };
+    tokio::select! {
+        planned = planning => Ok((planned?, sources)),
+        error = context.stopped() => Err(error),
+    }
+}
+
+/// The context of everything that one statement reads.
+pub(super) fn context(session: &Session) -> ReadContext {
+    let engine = &session.engine.0;
+    let settings = session.settings();
+    let query = QueryId(engine.env.next_query().into());
+    // Servers will tell who asks; until then it is the user of the process.
+    let principal = Principal("local".into());
+    ReadContext::builder(query, principal)
+        .deadline(settings.statement_timeout().map(|timeout| Instant::now() + timeout))
+        .memory(Arc::clone(&engine.runtime.memory_pool))
+        .partitions(engine.template.config().target_partitions())
+        .pushdown(settings.pushdown())
+        .build()
+}

@@ -1,0 +1,212 @@
+//! Names to tables: the I/O that a query needs before it can be planned.
+//!
+//! Every table that a query names is described anew, all at once, so that what was created, altered or dropped at a source
+//! is seen by the next statement. Named queries are expanded here, each use anew.
+
+use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM};
+use crate::engine::Inner;
+use crate::execute::show;
+use crate::plan::{self, PassThroughCall, Planner, Tables};
+use crate::sql::{self, Query, Statement};
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::view::ViewTable;
+use datafusion::common::TableReference;
+use futures::future::{BoxFuture, try_join_all};
+use polder_catalog::{CatalogName, DatasetEntry, Error, ReadContext, Result, Source, SourceTable, SqlState, TableName};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Named queries inside named queries, beyond which a circle is assumed.
+const VIEW_DEPTH_MAX: usize = 32;
+
+/// Where one query finds its tables.
+pub(crate) struct Resolver<'a> {
+    engine: &'a Inner,
+    catalogs: &'a Catalogs,
+    context: &'a ReadContext,
+}
+
+/// What a dotted name means, before anything was asked of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A named query of `polder.public`.
+    View(String),
+    /// A table of `polder.system`.
+    System(String),
+    /// A dataset of an attached catalog.
+    Dataset(TableName),
+    /// A file or pattern of this machine, written in single quotes.
+    LocalFiles(String),
+}
+
+impl Target {
+    /// What a call of `query('catalog', ...)` stands on: the catalog, and no table that Polder knows.
+    pub(crate) fn of_call(catalog: &str) -> Self {
+        Self::Dataset(TableName { catalog: CatalogName::new(catalog), schema: String::new(), table: String::new() })
+    }
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(engine: &'a Inner, catalogs: &'a Catalogs, context: &'a ReadContext) -> Self {
+        Self { engine, catalogs, context }
+    }
+
+    /// Resolves everything that a query names.
+    pub(crate) async fn query(&self, query: &Query) -> Result<Tables> {
+        self.query_at_depth(query, 0).await
+    }
+
+    /// Resolves one name.
+    pub(crate) async fn name(&self, reference: &TableReference) -> Result<Arc<dyn TableProvider>> {
+        self.provider(reference, false, 0).await
+    }
+
+    fn query_at_depth<'b>(&'b self, query: &'b Query, depth: usize) -> BoxFuture<'b, Result<Tables>> {
+        Box::pin(async move {
+            let names = plan::names(query)?;
+            let tables = names.tables.iter().map(|(reference, quoted)| async move {
+                Ok::<_, Error>((reference.clone(), self.provider(reference, *quoted, depth).await?))
+            });
+            let calls = names
+                .calls
+                .iter()
+                .map(|call| async move { Ok::<_, Error>((call.clone(), self.pass_through(call).await?)) });
+            let (tables, calls) = tokio::try_join!(try_join_all(tables), try_join_all(calls))?;
+            Ok(Tables { tables, calls: HashMap::from_iter(calls) })
+        })
+    }
+
+    async fn provider(&self, reference: &TableReference, quoted: bool, depth: usize) -> Result<Arc<dyn TableProvider>> {
+        match self.target(reference, quoted)? {
+            Target::View(name) => self.view(&name, depth).await,
+            Target::System(name) => show::system_table(self.catalogs, &name),
+            Target::Dataset(name) => self.dataset(name).await,
+            Target::LocalFiles(pattern) => {
+                todo!("{pattern}")
+            }
+        }
+    }
+
+    /// What a name means. A two-part name is a schema of Polder's own catalog, or else a catalog and a table in its default
+    /// schema.
+    pub(crate) fn target(&self, reference: &TableReference, quoted: bool) -> Result<Target> {
+        match reference {
+            TableReference::Bare { table } if self.catalogs.views.contains_key(table.as_ref()) => {
+                Ok(Target::View(table.to_string()))
+            }
+            TableReference::Bare { table } if quoted => self.local_files(table),
+            TableReference::Bare { table } => Err(no_bare_table(table)),
+            TableReference::Partial { schema, table } => match schema.as_ref() {
+                PUBLIC | SYSTEM => self.own(schema, table),
+                catalog => {
+                    let schema = self.catalogs.get(catalog)?.source(catalog)?.default_schema().to_string();
+                    Ok(Target::Dataset(TableName {
+                        catalog: CatalogName::new(catalog),
+                        schema,
+                        table: table.to_string(),
+                    }))
+                }
+            },
+            TableReference::Full { catalog, schema, table } if catalog.as_ref() == POLDER => self.own(schema, table),
+            TableReference::Full { catalog, schema, table } => Ok(Target::Dataset(TableName {
+                catalog: CatalogName::new(catalog.as_ref()),
+                schema: schema.to_string(),
+                table: table.to_string(),
+            })),
+        }
+    }
+
+    fn own(&self, schema: &str, table: &str) -> Result<Target> {
+        match schema {
+            PUBLIC if self.catalogs.views.contains_key(table) => Ok(Target::View(table.to_string())),
+            PUBLIC => Err(no_bare_table(table)),
+            SYSTEM => Ok(Target::System(table.to_string())),
+            _ => Err(Error::fix(SqlState::NO_SCHEMA, format!("schema \"{POLDER}.{schema}\" does not exist"))
+                .with_hint(format!("the schemas of {POLDER} are {PUBLIC} and {SYSTEM}"))),
+        }
+    }
+
+    fn local_files(&self, pattern: &str) -> Result<Target> {
+        if self.engine.local_files {
+            return Ok(Target::LocalFiles(pattern.to_string()));
+        }
+        Err(Error::fix(
+            SqlState::PRIVILEGE,
+            format!("'{pattern}' may not be read: files of this machine are closed here"),
+        )
+        .with_hint("attach the folder: CREATE CATALOG name USING object_store WITH (location = '...')"))
+    }
+
+    async fn dataset(&self, name: TableName) -> Result<Arc<dyn TableProvider>> {
+        let source = self.catalogs.get(name.catalog.as_str())?.source(name.catalog.as_str())?;
+        match source.dataset(self.context, &name.schema, &name.table).await? {
+            Some(dataset) => {
+                let federation = if self.context.pushdown() { source.federation() } else { None };
+                Ok(Arc::new(SourceTable::new(name, dataset, federation)))
+            }
+            None => Err(self.no_table(source, &name).await),
+        }
+    }
+
+    /// Looks at what there is, for a hint; a listing that fails gives none.
+    async fn no_table(&self, source: &Arc<dyn Source>, name: &TableName) -> Error {
+        let error = Error::fix(SqlState::NO_TABLE, format!("table {name} does not exist"));
+        let Ok(schemas) = source.schemas(self.context).await else { return error };
+        if !schemas.contains(&name.schema) {
+            return Error::fix(
+                SqlState::NO_SCHEMA,
+                format!("schema \"{}\" does not exist in {}", name.schema, name.catalog),
+            )
+            .with_hint(format!("SHOW SCHEMAS FROM {} lists them", name.catalog));
+        }
+        let tables = source.datasets(self.context, &name.schema).await.unwrap_or_default();
+        match nearest(&tables, &name.table) {
+            Some(near) => error.with_hint(format!("did you mean \"{near}\"?")),
+            None => error.with_hint(format!("SHOW TABLES FROM {} lists them", name.catalog)),
+        }
+    }
+
+    async fn view(&self, name: &str, depth: usize) -> Result<Arc<dyn TableProvider>> {
+        if depth >= VIEW_DEPTH_MAX {
+            return Err(Error::fix(
+                SqlState::STATE,
+                format!("view \"{name}\" is nested too deeply, or contains itself"),
+            ));
+        }
+        let definition = &self.catalogs.views[name];
+        let in_view = |error: Error| error.at(format!("view \"{name}\""));
+        let Statement::Query(query) = sql::parse(&definition.text).map_err(in_view)? else {
+            return Err(Error::report(format!("view \"{name}\" is not a query")));
+        };
+        let tables = self.query_at_depth(&query, depth + 1).await.map_err(in_view)?;
+        let plan = Planner::new(self.engine, self.context).logical(&query, &tables).await.map_err(in_view)?;
+        let plan = plan::with_column_names(plan, &definition.columns).map_err(in_view)?;
+        Ok(Arc::new(ViewTable::new(plan, Some(definition.text.clone()))))
+    }
+
+    async fn pass_through(&self, call: &PassThroughCall) -> Result<Arc<dyn TableProvider>> {
+        let source = self.catalogs.get(&call.catalog)?.source(&call.catalog)?;
+        let pass_through = source.pass_through().ok_or_else(|| {
+            let connector = &self.catalogs.attached[&call.catalog].definition.connector;
+            Error::fix(SqlState::NOT_SUPPORTED, format!("catalog \"{}\" takes no text of its own", call.catalog))
+                .with_detail(format!("a {connector} catalog has no query language"))
+        })?;
+        pass_through.query(self.context, &call.text).await
+    }
+}
+
+fn no_bare_table(table: &str) -> Error {
+    Error::fix(SqlState::NO_TABLE, format!("table \"{table}\" does not exist"))
+        .with_hint("tables of catalogs are named catalog.table or catalog.schema.table; SHOW TABLES lists them")
+}
+
+/// A name that differs in case only, or by a letter more or less.
+fn nearest<'a>(tables: &'a [DatasetEntry], wanted: &str) -> Option<&'a str> {
+    let folded = |name: &str| name.to_lowercase().replace(['_', '-', ' '], "");
+    let wanted = folded(wanted);
+    let near = |name: &str| {
+        let name = folded(name);
+        name == wanted || name.strip_suffix('s') == Some(&wanted) || wanted.strip_suffix('s') == Some(&name)
+    };
+    tables.iter().map(|table| table.name.as_str()).find(|name| near(name))
+}

@@ -1,0 +1,250 @@
+//! Statements that look: SHOW, DESCRIBE, CHECK CATALOG, and the system tables.
+
+use crate::catalogs::{Catalogs, Origin, POLDER, PUBLIC, SYSTEM};
+use crate::execute::query;
+use crate::execute::resolve::Resolver;
+use crate::session::{Outcome, Rows, Session};
+use crate::sql::Name;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::datasource::MemTable;
+use futures::future::join_all;
+use polder_catalog::{CheckState, Error, ReadContext, Result, Source, SourceTable, SqlState, mark};
+use std::sync::Arc;
+
+type Line<const N: usize> = [Option<String>; N];
+
+/// A small result of text columns.
+pub(super) fn rows<const N: usize>(columns: &[&str; N], lines: impl IntoIterator<Item = Line<N>>) -> Outcome {
+    Outcome::Rows(Rows::ready(batch(columns, lines)))
+}
+
+fn batch<const N: usize>(columns: &[&str; N], lines: impl IntoIterator<Item = Line<N>>) -> RecordBatch {
+    let lines: Vec<_> = lines.into_iter().collect();
+    let schema = Schema::new(columns.map(|name| Field::new(name, DataType::Utf8, true)).to_vec());
+    let column =
+        |at: usize| -> ArrayRef { Arc::new(lines.iter().map(|line| line[at].as_deref()).collect::<StringArray>()) };
+    RecordBatch::try_new(Arc::new(schema), (0..N).map(column).collect())
+        .expect("one array per column, all of one length")
+}
+
+fn some(text: impl Into<String>) -> Option<String> {
+    Some(text.into())
+}
+
+const CATALOG_COLUMNS: [&str; 4] = ["catalog", "connector", "origin", "options"];
+
+pub(super) fn catalogs(session: &Session) -> Result<Outcome> {
+    let catalogs = session.engine.0.catalogs();
+    Ok(rows(&CATALOG_COLUMNS, catalog_lines(&catalogs)))
+}
+
+fn catalog_lines(catalogs: &Catalogs) -> Vec<Line<4>> {
+    let own = [some(POLDER), None, some("built in"), None];
+    let attached = catalogs.attached.iter().map(|(name, attached)| {
+        let origin = match attached.origin {
+            Origin::Defined => "statement",
+            Origin::Declared => "configuration",
+        };
+        let definition = &attached.definition;
+        let options: Vec<_> = definition.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        [some(name), some(&definition.connector), some(origin), some(options.join(", "))]
+    });
+    std::iter::once(own).chain(attached).collect()
+}
+
+pub(super) async fn schemas(session: &Session, catalog: Option<&str>) -> Result<Outcome> {
+    let catalogs = session.engine.0.catalogs();
+    let context = query::context(session);
+    let mut lines = Vec::new();
+    if catalog.is_none_or(|name| name == POLDER) {
+        lines.extend([PUBLIC, SYSTEM].map(|schema| [some(POLDER), some(schema)]));
+    }
+    for (name, source) in chosen(&catalogs, catalog)? {
+        match source.schemas(&context).await {
+            Ok(schemas) => lines.extend(schemas.into_iter().map(|schema| [some(&name), some(schema)])),
+            Err(error) if catalog.is_some() => return Err(error),
+            // One source that is down does not hide the others.
+            Err(error) => lines.push([some(&name), some(format!("({error})"))]),
+        }
+    }
+    Ok(rows(&["catalog", "schema"], lines))
+}
+
+const TABLE_COLUMNS: [&str; 4] = ["catalog", "schema", "table", "kind"];
+
+pub(super) async fn tables(
+    session: &Session,
+    catalog: Option<&str>,
+    schema: Option<&str>,
+    pattern: Option<&str>,
+) -> Result<Outcome> {
+    let engine = &session.engine.0;
+    let catalogs = engine.catalogs();
+    let context = query::context(session);
+    // `SHOW TABLES FROM public` means Polder's own schema.
+    let (catalog, schema) = match (catalog, schema) {
+        (Some(own @ (PUBLIC | SYSTEM)), None) => (Some(POLDER), Some(own)),
+        other => other,
+    };
+    let mut lines = Vec::new();
+    if catalog.is_none_or(|name| name == POLDER) {
+        lines.extend(own_tables(&catalogs));
+    }
+    let listings = chosen(&catalogs, catalog)?.into_iter().map(|(name, source)| {
+        let context = &context;
+        async move {
+            let listing = list(&source, context, schema).await;
+            (name, listing)
+        }
+    });
+    for (name, listing) in join_all(listings).await {
+        match listing {
+            Ok(tables) => {
+                lines.extend(
+                    tables
+                        .into_iter()
+                        .map(|[schema, table, kind]| [some(&name), some(schema), some(table), some(kind)]),
+                );
+            }
+            Err(error) if catalog.is_some() => return Err(error),
+            Err(error) => lines.push([some(&name), None, None, some(format!("unreachable: {error}"))]),
+        }
+    }
+    lines.retain(|line| schema.is_none_or(|schema| line[1].as_deref() == Some(schema)));
+    if let Some(pattern) = pattern {
+        lines.retain(|line| line[2].as_deref().is_some_and(|table| matches_like(pattern, table)));
+    }
+    Ok(rows(&TABLE_COLUMNS, lines))
+}
+
+async fn list(source: &Arc<dyn Source>, context: &ReadContext, schema: Option<&str>) -> Result<Vec<[String; 3]>> {
+    let schemas = match schema {
+        Some(schema) => vec![schema.to_string()],
+        None => source.schemas(context).await?,
+    };
+    let mut tables = Vec::new();
+    for schema in schemas {
+        let datasets = source.datasets(context, &schema).await?;
+        tables.extend(
+            datasets.into_iter().map(|dataset| [schema.clone(), dataset.name, dataset.kind.as_str().to_string()]),
+        );
+    }
+    Ok(tables)
+}
+
+fn own_tables(catalogs: &Catalogs) -> Vec<Line<4>> {
+    let views = catalogs.views.keys().map(|name| [some(POLDER), some(PUBLIC), some(name), some("view")]);
+    let system = SYSTEM_TABLES.iter().map(|name| [some(POLDER), some(SYSTEM), some(*name), some("system table")]);
+    views.chain(system).collect()
+}
+
+fn chosen(catalogs: &Catalogs, catalog: Option<&str>) -> Result<Vec<(String, Arc<dyn Source>)>> {
+    match catalog {
+        Some(POLDER) => Ok(Vec::new()),
+        Some(name) => Ok(vec![(name.to_string(), Arc::clone(catalogs.get(name)?.source(name)?))]),
+        None => Ok(catalogs.sources().map(|(name, source)| (name.to_string(), source)).collect()),
+    }
+}
+
+/// SQL's LIKE over whole names, `%` and `_`, without regard to case.
+fn matches_like(pattern: &str, text: &str) -> bool {
+    fn matches(pattern: &[char], text: &[char]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some(('%', rest)) => (0..=text.len()).any(|skip| matches(rest, &text[skip..])),
+            Some(('_', rest)) => !text.is_empty() && matches(rest, &text[1..]),
+            Some((letter, rest)) => text.first() == Some(letter) && matches(rest, &text[1..]),
+        }
+    }
+    let letters = |text: &str| text.to_lowercase().chars().collect::<Vec<_>>();
+    matches(&letters(pattern), &letters(text))
+}
+
+pub(super) async fn describe(session: &Session, name: &Name) -> Result<Outcome> {
+    let engine = &session.engine.0;
+    let catalogs = engine.catalogs();
+    let context = query::context(session);
+    let provider = Resolver::new(engine, &catalogs, &context).name(&reference(name)).await?;
+    let columns = ["column", "type", "native_type", "nullable", "note"];
+    let nullable = |field: &Field| some(if field.is_nullable() { "yes" } else { "no" });
+    if let Some(table) = provider.downcast_ref::<SourceTable>() {
+        let lines = table.dataset().columns.iter().map(|column| {
+            let field = &column.field;
+            let note = column.note.clone().or_else(|| marked_note(field));
+            [some(field.name()), some(type_name(field)), some(&column.native_type), nullable(field), note]
+        });
+        return Ok(rows(&columns, lines));
+    }
+    let schema = provider.schema();
+    let lines = schema.fields().iter().map(|field| {
+        let native = mark::of(field.metadata()).map(|(native, _)| native.to_string());
+        [some(field.name()), some(type_name(field)), native, nullable(field), marked_note(field)]
+    });
+    Ok(rows(&columns, lines))
+}
+
+fn type_name(field: &Field) -> String {
+    if mark::is_uuid(field.metadata()) { "UUID".to_string() } else { field.data_type().to_string() }
+}
+
+fn marked_note(field: &Field) -> Option<String> {
+    let (native, comparison) = mark::of(field.metadata())?;
+    Some(match comparison {
+        mark::Comparison::Equality => format!("{native} as text: equality is exact, order is the source's own"),
+        mark::Comparison::None => format!("{native} as text: cast it to compare or group by the text"),
+    })
+}
+
+fn reference(name: &Name) -> TableReference {
+    match &name.0[..] {
+        [table] => TableReference::bare(table.as_str()),
+        [schema, table] => TableReference::partial(schema.as_str(), table.as_str()),
+        [catalog, schema, table] => TableReference::full(catalog.as_str(), schema.as_str(), table.as_str()),
+        _ => unreachable!("the parser reads one to three parts"),
+    }
+}
+
+pub(super) async fn check_catalog(session: &Session, name: &str) -> Result<Outcome> {
+    let catalogs = session.engine.0.catalogs();
+    let source = catalogs.get(name)?.source(name)?;
+    let context = query::context(session);
+    let checks = tokio::select! {
+        checks = source.check(&context) => checks,
+        error = context.stopped() => return Err(error),
+    };
+    let lines = checks.into_iter().map(|check| {
+        debug_assert!(
+            check.state == CheckState::Ok || !check.detail.is_empty(),
+            "a check that failed says what it found"
+        );
+        [some(check.item), some(check.state.as_str()), some(check.detail), check.fix]
+    });
+    Ok(rows(&["check", "state", "detail", "fix"], lines))
+}
+
+pub(super) fn setting(session: &Session, name: &str) -> Result<Outcome> {
+    let lines = session.settings().show(name)?;
+    Ok(rows(&["name", "value", "description"], lines.into_iter().map(|line| line.map(Some))))
+}
+
+const SYSTEM_TABLES: &[&str] = &["catalogs", "views"];
+
+/// A table of `polder.system`, as it is now.
+pub(super) fn system_table(catalogs: &Catalogs, name: &str) -> Result<Arc<dyn TableProvider>> {
+    let batch = match name {
+        "catalogs" => batch(&CATALOG_COLUMNS, catalog_lines(catalogs)),
+        "views" => {
+            let views = catalogs.views.iter().map(|(name, view)| [some(PUBLIC), some(name), some(&view.text)]);
+            batch(&["schema", "view", "definition"], views)
+        }
+        _ => {
+            return Err(Error::fix(SqlState::NO_TABLE, format!("table \"{POLDER}.{SYSTEM}.{name}\" does not exist"))
+                .with_hint(format!("the system tables are: {}", SYSTEM_TABLES.join(", "))));
+        }
+    };
+    let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(Error::from_datafusion)?;
+    Ok(Arc::new(table))
+}

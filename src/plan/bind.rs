@@ -1,0 +1,180 @@
+//! From a parsed query and its tables to plans, by DataFusion's own planner.
+
+use crate::catalogs::{POLDER, PUBLIC};
+use crate::config::Config;
+use crate::engine::Inner;
+use crate::plan::federate::{self, Declined};
+use crate::plan::marks::Marks;
+use crate::plan::names::{PassThroughCall, QUERY};
+use crate::session::Settings;
+use crate::sql::Query;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+    SchemaProvider, TableFunctionArgs, TableFunctionImpl, TableProvider,
+};
+use datafusion::common::TableReference;
+use datafusion::common::{Result as DataFusionResult, ScalarValue, plan_datafusion_err};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::optimizer::Analyzer;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
+use polder_catalog::{Error, ReadContext, Result, SqlState};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The tables of one query, described.
+pub(crate) struct Tables {
+    pub(crate) tables: Vec<(TableReference, Arc<dyn TableProvider>)>,
+    pub(crate) calls: HashMap<PassThroughCall, Arc<dyn TableProvider>>,
+}
+
+/// A query, ready to run.
+pub(crate) struct Planned {
+    pub(crate) logical: LogicalPlan,
+    pub(crate) physical: Arc<dyn ExecutionPlan>,
+    pub(crate) state: SessionState,
+    /// What sources would not take, for EXPLAIN.
+    pub(crate) declined: Declined,
+    pub(crate) pushdown: bool,
+}
+
+/// Plans queries for one statement.
+pub(crate) struct Planner<'a> {
+    engine: &'a Inner,
+    context: &'a ReadContext,
+    settings: Option<&'a Settings>,
+}
+
+/// The state that every query starts from.
+pub(crate) fn template(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<SessionState> {
+    let mut session = SessionConfig::new()
+        .with_default_catalog_and_schema(POLDER, PUBLIC)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false);
+    let options = session.options_mut();
+    options.sql_parser.dialect = datafusion::common::config::Dialect::PostgreSQL;
+    // As in PostgreSQL, 0.1 is a number of exactly one tenth.
+    options.sql_parser.parse_float_as_decimal = true;
+    if let Some(partitions) = config.engine.target_partitions {
+        options.execution.target_partitions = partitions.max(1);
+    }
+    let mut rules = Analyzer::new().rules;
+    // Before type coercion, which would compare marked columns as if they were plain.
+    rules.insert(0, Arc::new(Marks));
+    Ok(SessionStateBuilder::new()
+        .with_config(session)
+        .with_runtime_env(Arc::clone(runtime))
+        .with_default_features()
+        .with_analyzer_rules(rules)
+        .build())
+}
+
+impl<'a> Planner<'a> {
+    pub(crate) fn new(engine: &'a Inner, context: &'a ReadContext) -> Self {
+        Self { engine, context, settings: None }
+    }
+
+    #[must_use]
+    pub(crate) fn with_settings(mut self, settings: &'a Settings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    /// The plan as written: names bound, nothing moved.
+    pub(crate) async fn logical(&self, query: &Query, tables: &Tables) -> Result<LogicalPlan> {
+        let state = self.state(tables)?;
+        // Nothing here waits: every table is in memory.
+        state.statement_to_plan(query.0.clone()).await.map_err(Error::from_datafusion)
+    }
+
+    /// The plan to run: optimized by DataFusion, then with whole fragments handed to their sources.
+    pub(crate) async fn physical(&self, query: &Query, tables: &Tables) -> Result<Planned> {
+        let state = self.state(tables)?;
+        let plan = state.statement_to_plan(query.0.clone()).await.map_err(Error::from_datafusion)?;
+        let optimized = state.optimize(&plan).map_err(Error::from_datafusion)?;
+        let (logical, declined) = federate::push(optimized)?;
+        let physical = state.query_planner().create_physical_plan(&logical, &state).await;
+        let physical = physical.map_err(Error::from_datafusion)?;
+        Ok(Planned { logical, physical, state, declined, pushdown: self.context.pushdown() })
+    }
+
+    fn state(&self, tables: &Tables) -> Result<SessionState> {
+        let mut state = self.engine.template.clone();
+        for (name, value) in self.settings.into_iter().flat_map(Settings::datafusion) {
+            state.config_mut().options_mut().set(name, value).map_err(Error::from_datafusion)?;
+        }
+        state.register_catalog_list(catalog_list(tables)?);
+        state.register_udtf(QUERY, Arc::new(QueryFunction { calls: tables.calls.clone() }));
+        state.mark_start_execution();
+        Ok(state)
+    }
+}
+
+/// Renames a view's columns; fewer names than columns rename the first ones, as in PostgreSQL.
+pub(crate) fn with_column_names(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
+    if names.is_empty() {
+        return Ok(plan);
+    }
+    let columns = plan.schema().columns();
+    if names.len() > columns.len() {
+        let message = format!("the view names {} columns, its query has {}", names.len(), columns.len());
+        return Err(Error::fix(SqlState::SYNTAX, message));
+    }
+    let projection = columns.into_iter().enumerate().map(|(at, column)| match names.get(at) {
+        Some(name) => Expr::Column(column).alias(name),
+        None => Expr::Column(column),
+    });
+    let plan = LogicalPlanBuilder::from(plan).project(projection.collect::<Vec<_>>());
+    plan.and_then(LogicalPlanBuilder::build).map_err(Error::from_datafusion)
+}
+
+/// Only what the query names, under the names that DataFusion's planner looks for.
+fn catalog_list(tables: &Tables) -> Result<Arc<dyn CatalogProviderList>> {
+    let list = MemoryCatalogProviderList::new();
+    list.register_catalog(POLDER.to_string(), Arc::new(MemoryCatalogProvider::new()));
+    for (reference, provider) in &tables.tables {
+        let name = reference.clone().resolve(POLDER, PUBLIC);
+        let catalog = list.catalog(&name.catalog).unwrap_or_else(|| {
+            let catalog: Arc<dyn CatalogProvider> = Arc::new(MemoryCatalogProvider::new());
+            list.register_catalog(name.catalog.to_string(), Arc::clone(&catalog));
+            catalog
+        });
+        let schema = match catalog.schema(&name.schema) {
+            Some(schema) => schema,
+            None => {
+                let schema: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+                let registered = catalog.register_schema(&name.schema, Arc::clone(&schema));
+                registered.map_err(Error::from_datafusion)?;
+                schema
+            }
+        };
+        let registered = schema.register_table(name.table.to_string(), Arc::clone(provider));
+        registered.map_err(Error::from_datafusion)?;
+    }
+    Ok(Arc::new(list))
+}
+
+/// `query('catalog', 'text')`: hands out the provider that was described for the call.
+#[derive(Debug)]
+struct QueryFunction {
+    calls: HashMap<PassThroughCall, Arc<dyn TableProvider>>,
+}
+
+impl TableFunctionImpl for QueryFunction {
+    fn call_with_args(&self, args: TableFunctionArgs) -> DataFusionResult<Arc<dyn TableProvider>> {
+        let text = |expr: &Expr| match expr {
+            Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => Some(text.clone()),
+            _ => None,
+        };
+        let call = match args.exprs() {
+            [catalog, query] => text(catalog).zip(text(query)).map(|(catalog, text)| PassThroughCall { catalog, text }),
+            _ => None,
+        };
+        let provider = call.and_then(|call| self.calls.get(&call));
+        provider
+            .cloned()
+            .ok_or_else(|| plan_datafusion_err!("query() takes a catalog and a text, both as string literals"))
+    }
+}

@@ -1,0 +1,10 @@
+//! Resolved names to a physical plan. No I/O happens here: what a query needs to know was fetched before.
+
+mod bind;
+pub(crate) mod explain;
+mod federate;
+mod marks;
+mod names;
+
+pub(crate) use bind::{Planned, Planner, Tables, template, with_column_names};
+pub(crate) use names::{PassThroughCall, names};

@@ -1,0 +1,73 @@
+//! A session: one client's settings, and the door through which every statement comes.
+
+mod rows;
+mod settings;
+
+pub(crate) use rows::rows_and_bytes;
+pub use rows::{Progress, Rows, SourceProgress};
+pub(crate) use settings::Settings;
+
+use crate::engine::Engine;
+use crate::{execute, sql};
+use polder_catalog::Result;
+use std::sync::{Mutex, PoisonError};
+
+/// One client of an [`Engine`]. Statements may run concurrently; settings are read when a statement starts.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) engine: Engine,
+    settings: Mutex<Settings>,
+}
+
+/// What a statement gives.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Rows, as a stream.
+    Rows(Rows),
+    /// Nothing but the tag of what was done: `CREATE CATALOG`.
+    Done(String),
+}
+
+impl Session {
+    pub(crate) fn new(engine: Engine) -> Self {
+        let settings = Mutex::new(Settings::new(&engine.0.config));
+        Self { engine, settings }
+    }
+
+    /// Runs exactly one statement. Rows are read as they are asked for; dropping the future or the rows cancels the work
+    /// here and at the sources.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the statement, a name in it, or a source. Errors of single rows come from [`Rows::next`].
+    pub async fn run(&self, sql: &str) -> Result<Outcome> {
+        execute::statement(self, sql::parse(sql)?).await
+    }
+
+    /// The engine of this session.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The names of all functions, for completion.
+    pub fn function_names(&self) -> Vec<String> {
+        let state = &self.engine.0.template;
+        let scalar = state.scalar_functions().keys();
+        let names = scalar.chain(state.aggregate_functions().keys()).chain(state.window_functions().keys());
+        let mut names: Vec<String> = names.cloned().collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn change_settings(&self, change: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = settings.clone();
+        change(&mut changed)?;
+        *settings = changed;
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Settings of a session: `SET name = value`, `RESET name`, `SHOW name`.
+
+use crate::config::Config;
+use datafusion::prelude::SessionConfig;
+use polder_catalog::{Error, OptionKind, OptionSpec, Options, Result, SqlState};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Settings of our own. DataFusion's are passed on under their own names (`datafusion.execution.batch_size`).
+pub(crate) const SPECS: &[OptionSpec] = &[
+    OptionSpec::new(
+        "pushdown",
+        OptionKind::Boolean,
+        "Whether sources take over filters, limits, aggregates and joins. Off gives the same rows, slower: a way to check.",
+    )
+    .default("on"),
+    OptionSpec::new("statement_timeout", OptionKind::Duration, "How long a statement may run; `0s` for no limit.")
+        .default("0s"),
+];
+
+const DATAFUSION: &str = "datafusion.";
+
+/// The settings of one session.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    values: BTreeMap<String, String>,
+    /// Values that `RESET` goes back to.
+    defaults: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// The defaults, as the configuration file changes them.
+    pub(crate) fn new(config: &Config) -> Self {
+        let spec_defaults = SPECS.iter().filter_map(|spec| Some((spec.name.to_string(), spec.default?.to_string())));
+        let mut defaults: BTreeMap<_, _> = spec_defaults.collect();
+        if let Some(timeout) = &config.engine.statement_timeout {
+            defaults.insert("statement_timeout".to_string(), timeout.clone());
+        }
+        Self { values: BTreeMap::new(), defaults }
+    }
+
+    /// Whether sources may take over work.
+    pub(crate) fn pushdown(&self) -> bool {
+        self.options().boolean("pushdown")
+    }
+
+    /// How long a statement may run, if limited.
+    pub(crate) fn statement_timeout(&self) -> Option<Duration> {
+        self.options().duration("statement_timeout").filter(|timeout| !timeout.is_zero())
+    }
+
+    /// Changes a setting.
+    ///
+    /// # Errors
+    /// 22023 for a value that does not fit, 42704 for an unknown name.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        self.check_name(name)?;
+        if name.starts_with(DATAFUSION) {
+            let mut config = SessionConfig::new();
+            config.options_mut().set(name, value).map_err(Error::from_datafusion)?;
+        } else {
+            Options::validate(SPECS, [(name.to_string(), value.to_string())])?;
+        }
+        self.values.insert(name.to_string(), value.to_string());
+        Ok(())
+    }
+
+    /// Goes back to the default.
+    pub(crate) fn reset(&mut self, name: &str) -> Result<()> {
+        if name == "all" {
+            self.values.clear();
+            return Ok(());
+        }
+        self.check_name(name)?;
+        self.values.remove(name);
+        Ok(())
+    }
+
+    /// Name, value and explanation of one setting, or of all.
+    pub(crate) fn show(&self, name: &str) -> Result<Vec<[String; 3]>> {
+        let all: Vec<_> =
+            SPECS.iter().map(|spec| [spec.name.to_string(), self.value(spec.name), spec.doc.to_string()]).collect();
+        let passed_on = self.datafusion().map(|(name, value)| [name.to_string(), value.to_string(), String::new()]);
+        let all: Vec<_> = all.into_iter().chain(passed_on).collect();
+        if name == "all" {
+            return Ok(all);
+        }
+        match all.into_iter().find(|setting| setting[0] == name) {
+            Some(setting) => Ok(vec![setting]),
+            None => self.show_default(name),
+        }
+    }
+
+    /// What is set of DataFusion's own options.
+    pub(crate) fn datafusion(&self) -> impl Iterator<Item = (&str, &str)> {
+        let settings = self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        settings.filter(|(name, _)| name.starts_with(DATAFUSION))
+    }
+
+    fn show_default(&self, name: &str) -> Result<Vec<[String; 3]>> {
+        let entry = SessionConfig::new().options().entries().into_iter().find(|entry| entry.key == name);
+        let entry = entry.ok_or_else(|| unknown(name))?;
+        Ok(vec![[entry.key, entry.value.unwrap_or_default(), entry.description.to_string()]])
+    }
+
+    fn value(&self, name: &str) -> String {
+        self.values.get(name).or_else(|| self.defaults.get(name)).cloned().unwrap_or_default()
+    }
+
+    fn check_name(&self, name: &str) -> Result<()> {
+        let known = name.starts_with(DATAFUSION) || SPECS.iter().any(|spec| spec.name == name);
+        if known { Ok(()) } else { Err(unknown(name)) }
+    }
+
+    fn options(&self) -> Options {
+        let values = SPECS.iter().map(|spec| (spec.name.to_string(), self.value(spec.name)));
+        Options::validate(SPECS, values).unwrap_or_default()
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::fix(SqlState::NO_OBJECT, format!("setting \"{name}\" does not exist"))
+        .with_hint("SHOW ALL lists the settings; DataFusion's own are named datafusion.*")
+}
