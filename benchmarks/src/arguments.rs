@@ -1,0 +1,128 @@
+//! The command line, and the settings that follow from it.
+
+use crate::Result;
+use crate::peers::Peers;
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Measures Polder beside its peers, in one run, on equal rows.
+#[derive(Debug, Parser)]
+#[command(name = "polder-benchmarks", version)]
+pub(crate) struct Arguments {
+    /// What to measure
+    #[arg(value_enum, required_unless_present = "child")]
+    workloads: Vec<Choice>,
+    /// Little data, two rounds, and only the peers that need no installation: shows that the benchmarks still work
+    #[arg(long)]
+    small: bool,
+    /// The scale factor of the data (1 is 6 million rows of lineitem)
+    #[arg(long, value_name = "FACTOR")]
+    scale: Option<f64>,
+    /// How many rounds, instead of the workload's own number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// The polder program, instead of the one that cargo builds beside this one
+    #[arg(long, value_name = "PATH")]
+    polder: Option<PathBuf>,
+    /// Run a setup statement and a query, and report the peak of this process's memory
+    #[arg(long, hide = true, num_args = 2, value_names = ["SETUP", "QUERY"])]
+    pub(crate) child: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Choice {
+    /// All of them, one after the other
+    All,
+    /// Every row and column of a PostgreSQL table into Arrow
+    PostgresScan,
+    /// GROUP BY over a PostgreSQL table
+    PostgresAggregate,
+    /// PostgreSQL joined with Parquet
+    FederatedJoin,
+    /// The 22 queries derived from TPC-H, on Parquet
+    ParquetQueries,
+    /// From the shell to the first answer, and the memory of a shell that waits
+    Start,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Workload {
+    PostgresScan,
+    PostgresAggregate,
+    FederatedJoin,
+    ParquetQueries,
+    Start,
+}
+
+impl Workload {
+    const ALL: [Self; 5] =
+        [Self::PostgresScan, Self::PostgresAggregate, Self::FederatedJoin, Self::ParquetQueries, Self::Start];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::PostgresScan => "postgres_scan",
+            Self::PostgresAggregate => "postgres_aggregate",
+            Self::FederatedJoin => "federated_join",
+            Self::ParquetQueries => "parquet_queries",
+            Self::Start => "start",
+        }
+    }
+}
+
+/// How to run: what the report prints, so that a run can be repeated.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) small: bool,
+    pub(crate) scale: f64,
+    rounds: Option<u32>,
+    pub(crate) polder: Option<PathBuf>,
+    /// Threads of every contender that can be told.
+    pub(crate) threads: usize,
+    /// Where the installed peers are; `None` in a small run, which needs nothing installed.
+    pub(crate) peers: Option<Peers>,
+}
+
+impl Settings {
+    /// The number of rounds, where the workload wants `usual` of them.
+    pub(crate) fn rounds(&self, usual: u32) -> u32 {
+        self.rounds.unwrap_or(if self.small { 2 } else { usual })
+    }
+}
+
+impl Arguments {
+    /// What to run, each once, in the order given.
+    pub(crate) fn workloads(&self) -> Vec<Workload> {
+        let mut workloads = Vec::new();
+        for choice in &self.workloads {
+            let chosen: &[Workload] = match choice {
+                Choice::All => &Workload::ALL,
+                Choice::PostgresScan => &[Workload::PostgresScan],
+                Choice::PostgresAggregate => &[Workload::PostgresAggregate],
+                Choice::FederatedJoin => &[Workload::FederatedJoin],
+                Choice::ParquetQueries => &[Workload::ParquetQueries],
+                Choice::Start => &[Workload::Start],
+            };
+            for workload in chosen {
+                if !workloads.contains(workload) {
+                    workloads.push(*workload);
+                }
+            }
+        }
+        workloads
+    }
+
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        Ok(Settings {
+            small: self.small,
+            scale: self.scale.unwrap_or(if self.small { 0.01 } else { 0.2 }),
+            rounds: self.rounds,
+            polder: self.polder.clone(),
+            threads: std::thread::available_parallelism()?.get(),
+            peers: if self.small { None } else { Some(Peers::installed()?) },
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! Running contenders in turn, and what their times say.
+
+use crate::Result;
+use crate::contender::Contender;
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// The times of one contender, in the order of rounds.
+#[derive(Clone, Debug)]
+pub(crate) struct Samples {
+    pub(crate) name: &'static str,
+    times: Vec<Duration>,
+}
+
+impl Samples {
+    pub(crate) fn new(name: &'static str, times: Vec<Duration>) -> Self {
+        Self { name, times }
+    }
+
+    /// The middle one, or the mean of the two in the middle: one slow run on a shared machine does not move it.
+    pub(crate) fn median(&self) -> Duration {
+        let mut times = self.times.clone();
+        times.sort();
+        let middle = times.len() / 2;
+        match times.len() {
+            0 => Duration::ZERO,
+            length if length % 2 == 1 => times[middle],
+            _ => (times[middle - 1] + times[middle]) / 2,
+        }
+    }
+
+    pub(crate) fn fastest(&self) -> Duration {
+        self.times.iter().min().copied().unwrap_or_default()
+    }
+
+    pub(crate) fn slowest(&self) -> Duration {
+        self.times.iter().max().copied().unwrap_or_default()
+    }
+}
+
+/// Runs each contender once per round, after one round that does not count. Each round starts with the next one, so
+/// that no one always runs in the wake of the same neighbour.
+pub(crate) async fn interleave(contenders: &[Contender], rounds: u32) -> Result<Vec<Samples>> {
+    let mut samples: Vec<_> = contenders.iter().map(|contender| Samples::new(contender.name, Vec::new())).collect();
+    for contender in contenders {
+        contender.time().await?;
+    }
+    for round in 0..rounds as usize {
+        for turn in 0..contenders.len() {
+            let index = (round + turn) % contenders.len();
+            samples[index].times.push(contenders[index].time().await?);
+        }
+    }
+    Ok(samples)
+}
