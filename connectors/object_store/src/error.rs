@@ -38,17 +38,31 @@ impl Place {
         let text = chain(error);
         let name = &self.catalog;
         match error {
-            E::NotFound { .. } if text.contains("NoSuchBucket") => {
-                (Kind::Fix, SqlState::NO_FILE, "the bucket does not exist", format!("check the bucket's name, and \"endpoint\" and \"region\" of catalog \"{name}\""))
-            }
-            E::NotFound { .. } => {
-                (Kind::Retry, SqlState::NO_FILE, "it does not exist any more", "run the statement again: each statement lists the files anew".to_string())
-            }
-            E::Precondition { .. } => {
-                (Kind::Retry, SqlState::NO_FILE, "it was changed while it was being read", "run the statement again: each statement lists the files anew".to_string())
-            }
+            E::NotFound { .. } if text.contains("NoSuchBucket") => (
+                Kind::Fix,
+                SqlState::NO_FILE,
+                "the bucket does not exist",
+                format!("check the bucket's name, and \"endpoint\" and \"region\" of catalog \"{name}\""),
+            ),
+            E::NotFound { .. } => (
+                Kind::Retry,
+                SqlState::NO_FILE,
+                "it does not exist any more",
+                "run the statement again: each statement lists the files anew".to_string(),
+            ),
+            E::Precondition { .. } => (
+                Kind::Retry,
+                SqlState::NO_FILE,
+                "it was changed while it was being read",
+                "run the statement again: each statement lists the files anew".to_string(),
+            ),
             E::PermissionDenied { .. } | E::Unauthenticated { .. } => self.refused(&text),
-            E::InvalidPath { .. } => (Kind::Fix, SqlState::NO_FILE, "a name there cannot be used", "rename it: names must be UTF-8, without empty, \".\" or \"..\" parts".to_string()),
+            E::InvalidPath { .. } => (
+                Kind::Fix,
+                SqlState::NO_FILE,
+                "a name there cannot be used",
+                "rename it: names must be UTF-8, without empty, \".\" or \"..\" parts".to_string(),
+            ),
             _ if is_permission(error) => self.refused(&text),
             _ => self.broken(&text),
         }
@@ -57,29 +71,77 @@ impl Place {
     fn refused(&self, text: &str) -> (Kind, SqlState, &'static str, String) {
         let name = &self.catalog;
         if matches!(self.location, Location::Local(_)) {
-            return (Kind::Fix, SqlState::PRIVILEGE, "permission denied", "let the user that Polder runs as read it".to_string());
+            return (
+                Kind::Fix,
+                SqlState::PRIVILEGE,
+                "permission denied",
+                "let the user that Polder runs as read it".to_string(),
+            );
         }
-        let login = ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "InvalidClientTokenId"];
+        let login =
+            ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "InvalidClientTokenId"];
         if login.iter().any(|code| text.contains(code)) {
-            return (Kind::Fix, SqlState::LOGIN, "the credentials are not valid", format!("check \"access_key_id\" and \"secret_access_key\" of catalog \"{name}\", or the AWS_* variables"));
+            return (
+                Kind::Fix,
+                SqlState::LOGIN,
+                "the credentials are not valid",
+                format!(
+                    "check \"access_key_id\" and \"secret_access_key\" of catalog \"{name}\", or the AWS_* variables"
+                ),
+            );
         }
-        (Kind::Fix, SqlState::PRIVILEGE, "access denied", format!("grant s3:ListBucket and s3:GetObject to the credentials of catalog \"{name}\", or set credentials = 'none' for a public bucket"))
+        (
+            Kind::Fix,
+            SqlState::PRIVILEGE,
+            "access denied",
+            format!(
+                "grant s3:ListBucket and s3:GetObject to the credentials of catalog \"{name}\", or set credentials = 'none' for a public bucket"
+            ),
+        )
     }
 
     fn broken(&self, text: &str) -> (Kind, SqlState, &'static str, String) {
         let lower = text.to_ascii_lowercase();
         let name = &self.catalog;
-        if lower.contains("certificate") || lower.contains("tls") || lower.contains("handshake") || lower.contains("corruptmessage") {
-            return (Kind::Fix, SqlState::CONNECTION, "the encrypted connection was refused", format!("check that \"endpoint\" of catalog \"{name}\" speaks TLS and that this machine trusts its certificate"));
+        if lower.contains("certificate")
+            || lower.contains("tls")
+            || lower.contains("handshake")
+            || lower.contains("corruptmessage")
+        {
+            return (
+                Kind::Fix,
+                SqlState::CONNECTION,
+                "the encrypted connection was refused",
+                format!(
+                    "check that \"endpoint\" of catalog \"{name}\" speaks TLS and that this machine trusts its certificate"
+                ),
+            );
         }
-        if text.contains("PermanentRedirect") || text.contains("AuthorizationHeaderMalformed") || lower.contains("301 moved") {
-            return (Kind::Fix, SqlState::PARAMETER, "the bucket is in another region", format!("ALTER CATALOG {name} SET (region = '...') with the bucket's region"));
+        if text.contains("PermanentRedirect")
+            || text.contains("AuthorizationHeaderMalformed")
+            || lower.contains("301 moved")
+        {
+            return (
+                Kind::Fix,
+                SqlState::PARAMETER,
+                "the bucket is in another region",
+                format!("ALTER CATALOG {name} SET (region = '...') with the bucket's region"),
+            );
         }
         if text.contains("169.254.169.254") || lower.contains("metadata endpoint") {
             return (Kind::Fix, SqlState::LOGIN, "no credentials were found", "give access_key_id and secret_access_key, set AWS_* variables, or credentials = 'none' for a public bucket".to_string());
         }
-        if lower.contains("connect") || lower.contains("dns") || lower.contains("timed out") || lower.contains("timeout") {
-            return (Kind::Retry, SqlState::CONNECTION, "the server could not be reached", format!("check \"endpoint\" of catalog \"{name}\" and the network, then CHECK CATALOG {name}"));
+        if lower.contains("connect")
+            || lower.contains("dns")
+            || lower.contains("timed out")
+            || lower.contains("timeout")
+        {
+            return (
+                Kind::Retry,
+                SqlState::CONNECTION,
+                "the server could not be reached",
+                format!("check \"endpoint\" of catalog \"{name}\" and the network, then CHECK CATALOG {name}"),
+            );
         }
         (Kind::Retry, SqlState::IO, "the store failed", format!("run CHECK CATALOG {name} to see what works"))
     }

@@ -57,7 +57,8 @@ fn value<'a>(pairs: &'a [(&str, Option<String>)], key: &str) -> Option<&'a str> 
 
 /// Integers or dates if every value is one *and is written as we would write it*: `01` stays text, so nothing is lost.
 fn common_type(texts: &[Option<&str>]) -> DataType {
-    let all = |test: fn(&str) -> bool| texts.iter().any(Option::is_some) && texts.iter().flatten().all(|text| test(text));
+    let all =
+        |test: fn(&str) -> bool| texts.iter().any(Option::is_some) && texts.iter().flatten().all(|text| test(text));
     if all(|text| text.parse::<i64>().is_ok_and(|n| n.to_string() == text)) {
         DataType::Int64
     } else if all(|text| date(text).is_some_and(|date| date.to_string() == text)) {

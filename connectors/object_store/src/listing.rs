@@ -139,11 +139,8 @@ impl Lister {
         if let Some(file) = full {
             return self.file_table(file).map(Some);
         }
-        let stems: Vec<_> = level
-            .files
-            .iter()
-            .filter(|file| self.classified(file).is_some_and(|(stem, _)| stem == table))
-            .collect();
+        let stems: Vec<_> =
+            level.files.iter().filter(|file| self.classified(file).is_some_and(|(stem, _)| stem == table)).collect();
         match (stems.as_slice(), has_folder) {
             ([], false) => Ok(None),
             ([], true) if base == &self.root && is_schema(folder_name, &level_of(&folder, &beneath)) => Ok(None),
@@ -228,7 +225,8 @@ impl Lister {
     }
 
     fn ambiguous(&self, table: &str, files: &[&ObjectMeta], has_folder: bool) -> Error {
-        let mut names: Vec<String> = files.iter().filter_map(|file| file.location.filename()).map(str::to_string).collect();
+        let mut names: Vec<String> =
+            files.iter().filter_map(|file| file.location.filename()).map(str::to_string).collect();
         if has_folder {
             names.push(format!("{table}/"));
         }
@@ -251,7 +249,11 @@ impl Lister {
         let Some(kind) = kind else { return Ok(()) };
         Err(Error::fix(
             SqlState::NOT_SUPPORTED,
-            format!("catalog \"{}\": {}/ is {kind} table, whose files hold deleted rows too", self.place.catalog, self.place.location.display(folder)),
+            format!(
+                "catalog \"{}\": {}/ is {kind} table, whose files hold deleted rows too",
+                self.place.catalog,
+                self.place.location.display(folder)
+            ),
         )
         .with_hint("to read its files as they are, name them by a pattern: \"table/**/*.parquet\""))
     }
@@ -290,11 +292,17 @@ impl Lister {
         let catalog = &self.place.catalog;
         match tokio::fs::metadata(folder).await {
             Ok(found) if found.is_dir() => Ok(()),
-            Ok(_) => Err(Error::fix(SqlState::NO_FILE, format!("catalog \"{catalog}\": {} is not a folder", folder.display()))
-                .with_hint(format!("ALTER CATALOG {catalog} SET (location = '...') with the folder that holds it"))),
-            Err(error) => Err(Error::fix(SqlState::NO_FILE, format!("catalog \"{catalog}\": could not open {}", folder.display()))
-                .with_detail(error.to_string())
-                .with_hint(format!("create the folder, or ALTER CATALOG {catalog} SET (location = '...')"))),
+            Ok(_) => Err(Error::fix(
+                SqlState::NO_FILE,
+                format!("catalog \"{catalog}\": {} is not a folder", folder.display()),
+            )
+            .with_hint(format!("ALTER CATALOG {catalog} SET (location = '...') with the folder that holds it"))),
+            Err(error) => Err(Error::fix(
+                SqlState::NO_FILE,
+                format!("catalog \"{catalog}\": could not open {}", folder.display()),
+            )
+            .with_detail(error.to_string())
+            .with_hint(format!("create the folder, or ALTER CATALOG {catalog} SET (location = '...')"))),
         }
     }
 
@@ -306,7 +314,8 @@ impl Lister {
             .await
             .map_err(|error| self.place.store_error("list", folder, error))?;
         let mut level = Level::default();
-        level.files = listed.objects.into_iter().filter(|file| !is_hidden(file.location.filename().unwrap_or("."))).collect();
+        level.files =
+            listed.objects.into_iter().filter(|file| !is_hidden(file.location.filename().unwrap_or("."))).collect();
         level.folders = listed
             .common_prefixes
             .iter()

@@ -46,8 +46,9 @@ impl Location {
     /// Where the catalog begins inside its store.
     pub(crate) fn root(&self) -> Result<Path> {
         match self {
-            Self::Local(folder) => Path::from_absolute_path(folder)
-                .map_err(|error| bad(&folder.display().to_string(), &error.to_string())),
+            Self::Local(folder) => {
+                Path::from_absolute_path(folder).map_err(|error| bad(&folder.display().to_string(), &error.to_string()))
+            }
             Self::S3 { prefix, .. } => Ok(prefix.clone()),
         }
     }

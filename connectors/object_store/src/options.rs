@@ -57,8 +57,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "whether quoted CSV fields may hold line ends; if not, one large file is read by several threads",
     )
     .default("true"),
-    OptionSpec::new("types", OptionKind::Choice(&["auto", "text"]), "auto infers the types of CSV columns; text reads all as text")
-        .default("auto"),
+    OptionSpec::new(
+        "types",
+        OptionKind::Choice(&["auto", "text"]),
+        "auto infers the types of CSV columns; text reads all as text",
+    )
+    .default("auto"),
     OptionSpec::new(
         "partition_types",
         OptionKind::Choice(&["auto", "text"]),
@@ -168,10 +172,11 @@ impl Credentials {
             ("auto" | "options", Some(keys)) => Ok(keys),
             ("auto" | "environment", None) => Ok(Self::Environment),
             ("none", None) => Ok(Self::None),
-            ("options", None) => {
-                Err(Error::fix(SqlState::PARAMETER, "credentials = 'options' needs \"access_key_id\" and \"secret_access_key\"")
-                    .with_hint("give them as access_key_id = '...', secret_access_key = 'env:NAME'"))
-            }
+            ("options", None) => Err(Error::fix(
+                SqlState::PARAMETER,
+                "credentials = 'options' needs \"access_key_id\" and \"secret_access_key\"",
+            )
+            .with_hint("give them as access_key_id = '...', secret_access_key = 'env:NAME'")),
             (other, _) => Err(Error::fix(
                 SqlState::PARAMETER,
                 format!("credentials = '{other}' contradicts option \"access_key_id\""),

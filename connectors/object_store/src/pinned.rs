@@ -3,13 +3,17 @@
 //! A statement plans with the footers and sizes it found; a file that is replaced before it is read would give rows
 //! of neither version. Each read therefore asks for the version that was listed, and a changed file is an error.
 
+use crate::decompress::decompressed;
+use crate::format::Compression;
 use async_trait::async_trait;
 use bytes::Bytes;
+use datafusion_physical_plan::metrics::Count;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, OBJECT_STORE_COALESCE_DEFAULT, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, coalesce_ranges,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, OBJECT_STORE_COALESCE_DEFAULT,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    coalesce_ranges,
 };
 use std::collections::HashMap;
 use std::fmt;
@@ -22,6 +26,9 @@ pub(crate) struct PinnedStore {
     inner: Arc<dyn ObjectStore>,
     versions: HashMap<Path, String>,
     is_local: bool,
+    /// How files are decompressed here. Local ones are not: DataFusion's own readers of local files do it right.
+    compression: Compression,
+    received: Count,
 }
 
 impl PinnedStore {
@@ -30,9 +37,12 @@ impl PinnedStore {
         inner: Arc<dyn ObjectStore>,
         files: impl IntoIterator<Item = &'a ObjectMeta>,
         is_local: bool,
+        compression: Compression,
+        received: Count,
     ) -> Self {
         let version = |file: &ObjectMeta| Some((file.location.clone(), file.e_tag.clone()?));
-        Self { inner, versions: files.into_iter().filter_map(version).collect(), is_local }
+        let compression = if is_local { Compression::None } else { compression };
+        Self { inner, versions: files.into_iter().filter_map(version).collect(), is_local, compression, received }
     }
 }
 
@@ -48,7 +58,15 @@ impl ObjectStore for PinnedStore {
         if options.if_match.is_none() {
             options.if_match = self.versions.get(location).cloned();
         }
-        self.inner.get_opts(location, options).await
+        let mut found = self.inner.get_opts(location, options).await?;
+        self.received.add(usize::try_from(found.range.end - found.range.start).unwrap_or(usize::MAX));
+        if let (true, GetResultPayload::Stream(_)) = (self.compression != Compression::None, &found.payload) {
+            let GetResult { payload, meta, range, attributes } = found;
+            let GetResultPayload::Stream(stream) = payload else { unreachable!("matched above") };
+            let payload = GetResultPayload::Stream(decompressed(stream, self.compression));
+            found = GetResult { payload, meta, range, attributes };
+        }
+        Ok(found)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -64,6 +82,8 @@ impl ObjectStore for PinnedStore {
                 return Err(object_store::Error::Precondition { path: location.to_string(), source });
             }
         }
+        self.received
+            .add(ranges.iter().map(|range| usize::try_from(range.end - range.start).unwrap_or(usize::MAX)).sum());
         self.inner.get_ranges(location, ranges).await
     }
 

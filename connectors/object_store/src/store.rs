@@ -19,9 +19,12 @@ pub(crate) fn open(place: &Place, settings: &S3Settings) -> Result<Arc<dyn Objec
     match &place.location {
         Location::Local(_) => Ok(Arc::new(LocalFileSystem::new())),
         Location::S3 { bucket, .. } => s3(bucket, settings).map(|store| Arc::new(store) as _).map_err(|error| {
-            Error::fix(SqlState::PARAMETER, format!("catalog \"{}\": the options of the bucket do not fit", place.catalog))
-                .with_detail(error.to_string())
-                .with_hint("check region, endpoint and credentials in CREATE CATALOG, and the AWS_* variables")
+            Error::fix(
+                SqlState::PARAMETER,
+                format!("catalog \"{}\": the options of the bucket do not fit", place.catalog),
+            )
+            .with_detail(error.to_string())
+            .with_hint("check region, endpoint and credentials in CREATE CATALOG, and the AWS_* variables")
         }),
     }
 }
@@ -57,7 +60,9 @@ fn s3(bucket: &str, settings: &S3Settings) -> object_store::Result<object_store:
 }
 
 fn region_of_environment() -> Option<String> {
-    ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
+    ["AWS_REGION", "AWS_DEFAULT_REGION"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
 }
 
 fn client(settings: &S3Settings) -> ClientOptions {
@@ -68,11 +73,8 @@ fn client(settings: &S3Settings) -> ClientOptions {
 }
 
 fn retry(settings: &S3Settings) -> RetryConfig {
-    let backoff = BackoffConfig {
-        init_backoff: Duration::from_millis(100),
-        max_backoff: Duration::from_secs(5),
-        base: 2.0,
-    };
+    let backoff =
+        BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(5), base: 2.0 };
     RetryConfig { backoff, max_retries: settings.retries, retry_timeout: settings.timeout }
 }
 
