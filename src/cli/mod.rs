@@ -1,0 +1,101 @@
+//! The command line: arguments, exit codes, and how an error looks.
+//!
+//! Results go to standard output, everything else to standard error. Exit codes: 0 all well, 1 a statement failed, 2 usage,
+//! 130 interrupted by Ctrl-C, 141 the reader of the output went away (both as a shell reports the signal).
+
+mod sql;
+mod run;
+mod input;
+mod signals;
+mod progress;
+mod report;
+
+pub(crate) use progress::ProgressLine;
+pub(crate) use report::report;
+pub(crate) use run::{Screen, Stop, execute};
+pub(crate) use signals::Interrupt;
+
+use crate::config::Config;
+use crate::demo;
+use crate::engine::EngineBuilder;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use polder_catalog::{Error, Kind, Result, SqlState};
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::runtime::Runtime;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+
+/// One SQL engine over the systems a company already runs.
+#[derive(Debug, Parser)]
+#[command(name = "polder", version, arg_required_else_help = true, subcommand_required = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A guided tour on embedded stores, in a temporary data directory.
+    Demo(demo::Arguments),
+    /// A shell on a terminal; runs -c, -f or standard input otherwise.
+    Sql(sql::Arguments),
+}
+
+/// Where an engine keeps its definitions and reads its settings.
+#[derive(Debug, clap::Args)]
+struct EngineArguments {
+    /// The data directory. A temporary one that goes with the engine, if not given.
+    #[arg(long, value_name = "DIR", env = "POLDER_DATA")]
+    data: Option<PathBuf>,
+    /// The configuration file, polder.toml.
+    #[arg(long, value_name = "FILE", env = "POLDER_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl EngineArguments {
+    /// The builder, told what was given.
+    fn apply(&self, builder: EngineBuilder) -> Result<EngineBuilder> {
+        let config = self.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
+        // An empty POLDER_DATA is the same as none.
+        let data = self.data.clone().filter(|path| !path.as_os_str().is_empty());
+        Ok(builder.data_dir(data).config(config).allow_local_files(true))
+    }
+}
+
+/// Runs the command line of this process with an engine yet to be opened. An embedder adds its connectors to `builder`
+/// and gets every command.
+pub fn main(builder: EngineBuilder) -> ExitCode {
+    // The order of -c and -f counts, which only the matches know.
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    install_logging();
+    let done = match arguments.command {
+        Command::Demo(demo) => start_runtime().and_then(|runtime| demo::run(&runtime, builder, &demo)),
+        Command::Sql(sql) => {
+            let inputs = matches.subcommand().map(|(_, matches)| sql.inputs(matches)).unwrap_or_default();
+            start_runtime().and_then(|runtime| sql::run(&runtime, builder, &sql, inputs))
+        }
+    };
+    done.unwrap_or_else(|error| {
+        report(&error, &mut io::stderr());
+        ExitCode::FAILURE
+    })
+}
+
+/// One worker per core. Their stacks fit the planner's recursion in a build without optimization.
+fn start_runtime() -> Result<Runtime> {
+    const STACK_BYTES: usize = 8 << 20;
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build().map_err(|error| {
+        Error::new(Kind::Retry, SqlState::IO, "could not start the threads of the engine").with_detail(error.to_string())
+    })
+}
+
+/// Warnings and errors go to standard error; `POLDER_LOG=info` or `POLDER_LOG=polder_postgres=debug` says more.
+fn install_logging() {
+    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false);
+    match std::env::var("POLDER_LOG") {
+        Ok(filter) => log.with_env_filter(EnvFilter::builder().parse_lossy(filter)).init(),
+        Err(_) => log.with_max_level(LevelFilter::WARN).init(),
+    }
+}
