@@ -5,7 +5,7 @@ mod settings;
 
 pub(crate) use rows::rows_and_bytes;
 pub use rows::{Progress, Rows, SourceProgress};
-pub(crate) use settings::Settings;
+pub(crate) use settings::{SPECS as SETTINGS, Settings};
 
 use crate::engine::Engine;
 use crate::{execute, sql};
