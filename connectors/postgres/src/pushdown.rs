@@ -8,18 +8,20 @@ mod arithmetic;
 pub(crate) mod ast;
 mod cast;
 mod compare;
-pub(crate) mod expr;
-pub(crate) mod functions;
+mod expr;
+mod fragment;
+mod functions;
 mod literal;
 mod print;
-pub(crate) mod reason;
+mod reason;
 #[cfg(test)]
 mod tests;
-pub(crate) mod typed;
+mod typed;
 
-pub(crate) use print::{print, print_expr};
+pub(crate) use fragment::PgFederation;
+pub(crate) use print::print;
 
-use crate::table::PgRelation;
+use crate::table::{PgColumn, PgRelation};
 use ast::{From, Item, Name, Query};
 use datafusion_common::Column;
 use datafusion_expr::Expr;
@@ -33,38 +35,36 @@ pub(crate) fn filter(expr: &Expr, relation: &PgRelation) -> Result<ast::Expr, Re
 }
 
 /// The columns at `projection` of the rows that pass all `filters`, at most `limit` of them.
-///
-/// # Errors
-/// A name that PostgreSQL cannot hold.
 pub(crate) fn select(
     relation: &PgRelation,
     projection: &[usize],
     filters: Vec<ast::Expr>,
-    limit: Option<u64>,
-) -> Result<Query, Reason> {
-    let mut items = Vec::with_capacity(projection.len());
-    for index in projection {
+    limit: Option<usize>,
+) -> Query {
+    let items = projection.iter().map(|index| {
         let column = &relation.columns[*index];
-        let raw = ast::Expr::column(typed::column_name(column)?);
-        items.push(Item { expr: typed::selected(raw, column), alias: None });
-    }
-    let mut query = Query::new(items, table(relation, None)?);
+        Item { expr: typed::selected(ast::Expr::column(Name::of_server(&column.name)), column), alias: None }
+    });
+    let mut query = Query::new(items.collect(), table(relation, None));
     query.filter = ast::Expr::all(filters);
-    query.limit = limit;
-    Ok(query)
+    query.limit = limit.map(|limit| limit as u64);
+    query
 }
 
 /// The relation by its full name.
-pub(crate) fn table(relation: &PgRelation, alias: Option<Name>) -> Result<From, Reason> {
-    let name = |text: &str| Name::new(text).ok_or_else(|| reason::type_("a relation's name holds a NUL byte"));
-    Ok(From::Table { schema: name(&relation.schema)?, table: name(&relation.name)?, alias })
+fn table(relation: &PgRelation, alias: Option<Name>) -> From {
+    From::Table { schema: Name::of_server(&relation.schema), table: Name::of_server(&relation.name), alias }
 }
 
-/// Columns by name: PostgreSQL allows no two of one name in a relation.
+/// The column of a relation by its name: PostgreSQL allows no two of one name.
+fn column_of<'a>(relation: &'a PgRelation, column: &Column) -> Result<&'a PgColumn, Reason> {
+    let found = relation.columns.iter().find(|candidate| candidate.name == column.name);
+    found.ok_or_else(|| reason::lacks(format!("there is no column \"{}\"", column.name)))
+}
+
 impl Scope for PgRelation {
     fn resolve(&self, column: &Column) -> Result<Typed, Reason> {
-        let found = self.columns.iter().find(|candidate| candidate.name == column.name);
-        let found = found.ok_or_else(|| reason::lacks(format!("there is no column \"{}\"", column.name)))?;
-        typed::column(ast::Expr::column(typed::column_name(found)?), found, self.rules)
+        let found = column_of(self, column)?;
+        typed::column(ast::Expr::column(Name::of_server(&found.name)), found, self.rules)
     }
 }

@@ -17,6 +17,11 @@ impl Name {
         (!name.contains('\0')).then_some(Self(name))
     }
 
+    /// A name that the server told.
+    pub(crate) fn of_server(name: &str) -> Self {
+        Self::new(name).expect("a name from the server holds no NUL byte")
+    }
+
     /// The alias of the `index`-th column of a derived table.
     pub(crate) fn column(index: usize) -> Self {
         Self(format!("c{index}"))

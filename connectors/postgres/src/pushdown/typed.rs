@@ -1,6 +1,6 @@
 //! A translated expression with what we know of it: its Arrow type, the family of its values, the range of an integer.
 
-use super::ast::{Expr, Literal, Name, Type};
+use super::ast::{Expr, Literal, Type};
 use super::reason;
 use crate::table::PgColumn;
 use crate::types::{Base, PgKind, ReadingRules, Selection, Unrepresentable};
@@ -263,11 +263,6 @@ fn padded(text: Expr, typmod: i32, column: &PgColumn) -> Result<Expr, Reason> {
         reason::semantics(text)
     })?;
     Ok(Expr::call("rpad", vec![text, Expr::Literal(Literal::Integer(length.into()))]))
-}
-
-/// A column's name, which came from the server.
-pub(crate) fn column_name(column: &PgColumn) -> Result<Name, Reason> {
-    Name::new(&column.name).ok_or_else(|| reason::type_("a column's name holds a NUL byte"))
 }
 
 /// What the SELECT list says for a column that is read as it is.

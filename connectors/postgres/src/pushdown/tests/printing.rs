@@ -1,5 +1,5 @@
 use crate::pushdown::ast::{Expr, From, Item, Literal, Name, Operator, Query, Text};
-use crate::pushdown::{print, print_expr};
+use crate::pushdown::print::{print, print_expr};
 use arrow::datatypes::i256;
 
 fn text(text: &str) -> Expr {

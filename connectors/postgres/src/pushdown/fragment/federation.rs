@@ -1,0 +1,157 @@
+//! The [`Federation`] of a database: offers fragments to the compiler, and scans what it makes of them.
+
+use super::{Compiler, Leaves};
+use crate::pool::Pool;
+use crate::provider::PgTable;
+use crate::pushdown::ast::Query;
+use crate::pushdown::{print, reason};
+use crate::scan::{ScanRequest, scan_query};
+use crate::table::{PgOutput, PgRelation};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion_catalog::default_table_source::source_as_provider;
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_common::{Result as DataFusionResult, project_schema};
+use datafusion_expr::{Expr, LogicalPlan, TableScan, TableType};
+use datafusion_physical_plan::ExecutionPlan;
+use datafusion_session::{Session, TableProvider};
+use polder_catalog::{Federation, Pushed, ReadContext, Reason, Result, SourceTable};
+use std::sync::Arc;
+
+/// Takes over fragments whose tables are all of one database.
+#[derive(Debug)]
+pub(crate) struct PgFederation {
+    pool: Arc<Pool>,
+}
+
+impl PgFederation {
+    pub(crate) fn new(pool: Arc<Pool>) -> Self {
+        Self { pool }
+    }
+
+    fn compile(&self, plan: &LogicalPlan, context: &ReadContext) -> Result<FragmentTable, Reason> {
+        if !context.pushdown() {
+            return Err(Reason::off());
+        }
+        if sorts_below(plan) {
+            return Err(reason::semantics("the order of the rows is made here, above what the source returns"));
+        }
+        let block = Compiler::new(&ProviderLeaves).compile(plan, false)?;
+        let fields: Vec<FieldRef> = plan.schema().fields().iter().cloned().collect();
+        let (query, outputs) = block.finish(&fields)?;
+        Ok(FragmentTable::new(Arc::clone(&self.pool), context.clone(), query, outputs))
+    }
+}
+
+impl Federation for PgFederation {
+    fn push(&self, fragment: &LogicalPlan) -> Result<Pushed> {
+        let Some(context) = context_of(fragment) else {
+            return Ok(Pushed::Declined(reason::lacks("the fragment reads no table of the source")));
+        };
+        Ok(match self.compile(fragment, &context) {
+            Ok(table) => Pushed::Whole(Arc::new(table)),
+            Err(reason) => Pushed::Declined(reason),
+        })
+    }
+}
+
+/// Whether a Top-N below the top would give the fragment an order, which a scan does not keep. The planner then offers
+/// the Sort by itself, and keeps it above.
+fn sorts_below(plan: &LogicalPlan) -> bool {
+    let mut current = plan;
+    loop {
+        current = match current {
+            LogicalPlan::Projection(projection) => &projection.input,
+            LogicalPlan::Filter(filter) => &filter.input,
+            LogicalPlan::Limit(limit) => &limit.input,
+            LogicalPlan::SubqueryAlias(alias) => &alias.input,
+            _ => return false,
+        };
+        if matches!(current, LogicalPlan::Sort(_)) {
+            return true;
+        }
+    }
+}
+
+/// The context of the query, which every table of it holds.
+fn context_of(plan: &LogicalPlan) -> Option<ReadContext> {
+    let mut context = None;
+    let visited = plan.apply(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            context = with_table(scan, |table| table.context().clone());
+        }
+        Ok(if context.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    visited.ok().and(context)
+}
+
+/// Calls `use_table` with the relation's provider behind a leaf; `None` if the leaf is another's.
+fn with_table<T>(scan: &TableScan, use_table: impl FnOnce(&PgTable) -> T) -> Option<T> {
+    let provider = source_as_provider(&scan.source).ok()?;
+    let table = provider.downcast_ref::<SourceTable>()?;
+    table.dataset().provider.downcast_ref::<PgTable>().map(use_table)
+}
+
+/// Leaves are the tables of the catalog.
+struct ProviderLeaves;
+
+impl Leaves for ProviderLeaves {
+    fn relation(&self, scan: &TableScan) -> Result<Arc<PgRelation>, Reason> {
+        with_table(scan, |table| Arc::clone(table.relation()))
+            .ok_or_else(|| reason::lacks(format!("{} is no table of the source", scan.table_name)))
+    }
+}
+
+/// The rows of a pushed fragment.
+#[derive(Debug)]
+struct FragmentTable {
+    pool: Arc<Pool>,
+    context: ReadContext,
+    query: Query,
+    outputs: Vec<PgOutput>,
+    schema: SchemaRef,
+}
+
+impl FragmentTable {
+    fn new(pool: Arc<Pool>, context: ReadContext, query: Query, outputs: Vec<PgOutput>) -> Self {
+        let fields: Vec<FieldRef> = outputs.iter().map(|output| Arc::clone(&output.field)).collect();
+        Self { pool, context, query, outputs, schema: Arc::new(Schema::new(fields)) }
+    }
+
+    /// The query for some of its columns. What is grouped and sorted by need not be selected.
+    fn query(&self, wanted: &[usize], limit: Option<usize>) -> Query {
+        let mut query = self.query.clone();
+        query.items = wanted.iter().map(|index| self.query.items[*index].clone()).collect();
+        if let Some(limit) = limit.map(|limit| limit as u64) {
+            query.limit = Some(query.limit.map_or(limit, |own| own.min(limit)));
+        }
+        query
+    }
+}
+
+#[async_trait]
+impl TableProvider for FragmentTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        // Checks the indices.
+        project_schema(&self.schema, projection)?;
+        let all: Vec<usize> = (0..self.outputs.len()).collect();
+        let wanted = projection.unwrap_or(&all);
+        let outputs = wanted.iter().map(|index| self.outputs[*index].clone()).collect();
+        let select = print(&self.query(wanted, limit));
+        Ok(scan_query(&self.pool, &self.context, ScanRequest::query(select, outputs)))
+    }
+}
