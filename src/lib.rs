@@ -17,20 +17,20 @@
 //! # }
 //! ```
 
-// pub mod cli;
-// mod demo;
-// mod repl;
-mod catalogs;
-pub mod config;
-mod connectors;
-mod definitions;
-mod engine;
-mod env;
-mod execute;
-mod plan;
+pub mod cli;
+mod demo;
+mod repl;
 mod session;
 pub mod sql;
-// pub mod reference;
+mod execute;
+mod plan;
+mod engine;
+mod catalogs;
+mod definitions;
+pub mod config;
+mod connectors;
+mod env;
+pub mod reference;
 
 pub use engine::{Engine, EngineBuilder};
 pub use polder_catalog::{Connector, Error, Kind, Result, SqlState};

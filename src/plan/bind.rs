@@ -4,7 +4,7 @@ use crate::catalogs::{POLDER, PUBLIC};
 use crate::config::Config;
 use crate::engine::Inner;
 use crate::plan::federate::{self, Declined};
-use crate::plan::marks::Marks;
+use crate::plan::marks::{Marks, UuidType};
 use crate::plan::names::{PassThroughCall, QUERY};
 use crate::session::Settings;
 use crate::sql::Query;
@@ -68,6 +68,7 @@ pub(crate) fn template(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<Ses
         .with_runtime_env(Arc::clone(runtime))
         .with_default_features()
         .with_analyzer_rules(rules)
+        .with_type_planner(Arc::new(UuidType))
         .build())
 }
 

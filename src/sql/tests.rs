@@ -37,7 +37,7 @@ fn a_second_statement_is_refused() {
 
 #[test]
 fn a_syntax_error_names_the_place() {
-    let error = parse("SELECT 1\nFROM WHERE").unwrap_err();
+    let error = parse("SELECT 1\nFROM t WHERE )").unwrap_err();
     assert!(error.detail().unwrap().contains("line 2"), "{error:?}");
 }
 
