@@ -54,7 +54,12 @@ pub(crate) struct PgAttribute {
 impl PgType {
     /// A built-in base type.
     pub(crate) fn base_type(base: Base) -> Self {
-        Self { oid: base.oid(), schema: "pg_catalog".to_string(), name: base.name().to_string(), kind: PgKind::Base(base) }
+        Self {
+            oid: base.oid(),
+            schema: "pg_catalog".to_string(),
+            name: base.name().to_string(),
+            kind: PgKind::Base(base),
+        }
     }
 
     /// The type below all domains, with the modifier that applies there. Domains look through to their base on the wire.

@@ -1,5 +1,7 @@
 //! The built-in types whose binary form we read. All others travel as text.
 
+use super::Wire;
+
 /// A built-in type, by the meaning of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Base {
@@ -79,5 +81,28 @@ impl Base {
     /// Whether values of the type are strings to PostgreSQL.
     pub(crate) fn is_text(self) -> bool {
         matches!(self, Self::Text | Self::Varchar | Self::Bpchar | Self::Name)
+    }
+
+    /// Whether values of the type travel in this form.
+    pub(crate) fn sends(self, wire: &Wire) -> bool {
+        match wire {
+            Wire::Bool => self == Self::Bool,
+            Wire::Int2 => self == Self::Int2,
+            Wire::Int4 => self == Self::Int4,
+            Wire::Int8 => self == Self::Int8,
+            Wire::UInt4 => matches!(self, Self::Oid | Self::Xid | Self::Cid),
+            Wire::UInt8 => self == Self::Xid8,
+            Wire::Float4 => self == Self::Float4,
+            Wire::Float8 => self == Self::Float8,
+            Wire::Numeric { .. } => self == Self::Numeric,
+            Wire::Text => self.is_text() || self == Self::Json,
+            Wire::Bytea => self == Self::Bytea,
+            Wire::Date => self == Self::Date,
+            Wire::Time => self == Self::Time,
+            Wire::Timestamp => matches!(self, Self::Timestamp | Self::Timestamptz),
+            Wire::Interval => self == Self::Interval,
+            Wire::Uuid => self == Self::Uuid,
+            Wire::Array(_) | Wire::Composite(_) => false,
+        }
     }
 }

@@ -49,7 +49,10 @@ pub(crate) enum Wire {
     Float4,
     Float8,
     /// Read as a decimal of this precision and scale: 128 bits up to 38 digits, 256 beyond.
-    Numeric { precision: u8, scale: i8 },
+    Numeric {
+        precision: u8,
+        scale: i8,
+    },
     Text,
     Bytea,
     Date,
