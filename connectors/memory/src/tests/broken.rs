@@ -1,0 +1,1 @@
+//! Sources with one thing broken each.
