@@ -1,0 +1,18 @@
+//! The built program, from outside: commands, documents, and what a machine can check of the source tree. Nothing here
+//! links the engine.
+
+mod commands;
+mod documents;
+mod tidy;
+
+use std::path::Path;
+
+/// The root of the checkout.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The program under test.
+fn polder() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_polder"))
+}
