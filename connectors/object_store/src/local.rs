@@ -62,8 +62,7 @@ fn split(pattern: &str) -> Result<(PathBuf, String)> {
         ("", false) => ".",
         (fixed, _) => fixed,
     };
-    let folder = std::path::absolute(folder).and_then(|folder| if is_literal { Ok(folder) } else { Ok(folder) });
-    let folder = folder.map_err(|error| missing(pattern).with_detail(error.to_string()))?;
+    let folder = std::path::absolute(folder).map_err(|error| missing(pattern).with_detail(error.to_string()))?;
     Ok((folder, name))
 }
 

@@ -56,6 +56,11 @@ impl ObjectStoreSource {
         Ok(Lister { place: self.place.clone(), store, root: self.root.clone(), read: self.settings.read.clone() })
     }
 
+    #[cfg(test)]
+    pub(crate) fn caches(&self) -> &Caches {
+        &self.caches
+    }
+
     /// The provider of a table or pattern; `None` if there is none.
     pub(crate) async fn open(&self, context: &ReadContext, schema: &str, table: &str) -> Result<Option<FilesTable>> {
         let lister = self.lister()?;

@@ -100,11 +100,12 @@ impl FilesTable {
         table: TableFiles,
     ) -> polder_catalog::Result<Self> {
         let format = common_format(&lister, &table)?;
-        let schemas: Vec<_> = futures::stream::iter(&table.files)
-            .map(|file| infer::file_schema(&lister, &caches, file).boxed())
-            .buffered(FILES_AT_ONCE)
-            .try_collect()
-            .await?;
+        // Not a closure in `map`: rustc cannot tell that its future is Send for every lifetime of the file.
+        let mut learning = Vec::with_capacity(table.files.len());
+        for file in &table.files {
+            learning.push(infer::file_schema(&lister, &caches, file).boxed());
+        }
+        let schemas: Vec<_> = futures::stream::iter(learning).buffered(FILES_AT_ONCE).try_collect().await?;
         let file_schema = merged(&lister, &table.files, &schemas)?;
         let taken = |name: &str| file_schema.field_with_name(name).is_ok();
         let partitions = Partitions::new(&table.files, lister.read.typed_partitions, taken);
@@ -325,20 +326,11 @@ impl FilesTable {
             self.format == Format::Parquet && session.config().collect_statistics() && self.context.pushdown();
         let fingerprint = Arc::new(SchemaFingerprint::from_schema(&part.file_schema));
         let unknown = Arc::new(Statistics::new_unknown(&part.file_schema));
-        let mut described = futures::stream::iter(&part.files)
-            .map(|file| {
-                async {
-                    let mut planned = PartitionedFile::from(file.meta.clone());
-                    planned.partition_values.clone_from(&file.partition);
-                    if !collects {
-                        return Ok(planned.with_statistics(Arc::clone(&unknown)));
-                    }
-                    let (statistics, ordering) = self.statistics(part, &file.meta, &fingerprint).await?;
-                    Ok::<_, DataFusionError>(planned.with_statistics(statistics).with_ordering(ordering))
-                }
-                .boxed()
-            })
-            .buffered(FILES_AT_ONCE);
+        let mut describing = Vec::with_capacity(part.files.len());
+        for file in &part.files {
+            describing.push(self.described(part, file, &fingerprint, (!collects).then_some(&unknown)).boxed());
+        }
+        let mut described = futures::stream::iter(describing).buffered(FILES_AT_ONCE);
         let (mut files, mut rows) = (Vec::new(), Precision::Exact(0));
         while let Some(file) = described.try_next().await? {
             rows = rows.add(&file.statistics.as_ref().map_or(Precision::Absent, |known| known.num_rows));
@@ -351,6 +343,22 @@ impl FilesTable {
         }
         let is_cut = files.len() < part.files.len();
         Ok((files, is_cut))
+    }
+
+    async fn described(
+        &self,
+        part: &Part,
+        file: &PartFile,
+        fingerprint: &Arc<SchemaFingerprint>,
+        unknown: Option<&Arc<Statistics>>,
+    ) -> Result<PartitionedFile> {
+        let mut planned = PartitionedFile::from(file.meta.clone());
+        planned.partition_values.clone_from(&file.partition);
+        if let Some(unknown) = unknown {
+            return Ok(planned.with_statistics(Arc::clone(unknown)));
+        }
+        let (statistics, ordering) = self.statistics(part, &file.meta, fingerprint).await?;
+        Ok(planned.with_statistics(statistics).with_ordering(ordering))
     }
 
     async fn statistics(
