@@ -1,13 +1,13 @@
 //! The one list of connectors that come with Polder, one line each.
 
 use polder_catalog::{Registry, Result};
-// use std::sync::Arc;
+use std::sync::Arc;
 
 /// Everything built in. An embedder adds its own on the engine's builder.
 pub(crate) fn builtin() -> Result<Registry> {
-    let registry = Registry::default();
-    // registry.register(Arc::new(polder_memory::MemoryConnector))?;
-    // registry.register(Arc::new(polder_object_store::ObjectStoreConnector))?;
-    // registry.register(Arc::new(polder_postgres::PostgresConnector))?;
+    let mut registry = Registry::default();
+    registry.register(Arc::new(polder_memory::MemoryConnector))?;
+    registry.register(Arc::new(polder_object_store::ObjectStoreConnector))?;
+    registry.register(Arc::new(polder_postgres::PostgresConnector))?;
     Ok(registry)
 }

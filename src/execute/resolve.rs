@@ -81,9 +81,7 @@ impl<'a> Resolver<'a> {
             Target::View(name) => self.view(&name, depth).await,
             Target::System(name) => show::system_table(self.catalogs, &name),
             Target::Dataset(name) => self.dataset(name).await,
-            Target::LocalFiles(pattern) => {
-                todo!("{pattern}")
-            }
+            Target::LocalFiles(pattern) => polder_object_store::local_file(self.context, &pattern).await,
         }
     }
 

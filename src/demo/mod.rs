@@ -1,0 +1,156 @@
+//! `polder demo`: three questions to a shop whose data lies in several stores, with what each store was asked.
+//!
+//! Everything is made for the tour, in the temporary data directory of its engine, and goes with it: a lake of Parquet and
+//! CSV files, and a customer database in memory. Nothing needs to be installed and nothing is left behind.
+
+mod lake;
+mod crm;
+mod random;
+
+use crate::cli::{Interrupt, Screen, Stop, execute};
+use crate::engine::{Engine, EngineBuilder};
+use crate::repl;
+use crate::repl::render::{Expanded, Format, Layout};
+use crate::session::Session;
+use crate::sql;
+use polder_catalog::{Error, Kind, Result, SqlState};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// The tour takes no arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {}
+
+/// One stop of the tour.
+struct Question {
+    asks: &'static str,
+    /// What there is to see.
+    shows: &'static str,
+    query: &'static str,
+}
+
+const QUESTIONS: [Question; 3] = [
+    Question {
+        asks: "Which categories sell best?",
+        shows: "Two tables of one lake. The plan reads only the columns that the question needs.",
+        query: "\
+SELECT p.category, count(*) AS orders, sum(o.quantity * p.price) AS revenue
+FROM lake.orders o JOIN lake.products p ON p.id = o.product_id
+WHERE o.ordered_at >= '2025-01-01'
+GROUP BY p.category
+ORDER BY revenue DESC",
+    },
+    Question {
+        asks: "Who are the five best customers in the Netherlands?",
+        shows: "Orders are files, customers are rows of a database. The database is asked for the Dutch only.",
+        query: "\
+SELECT c.name, c.city, count(*) AS orders, sum(o.quantity * p.price) AS spent
+FROM crm.customers c
+JOIN lake.orders o ON o.customer_id = c.id
+JOIN lake.products p ON p.id = o.product_id
+WHERE c.country = 'NL'
+GROUP BY c.id, c.name, c.city
+ORDER BY spent DESC, c.name
+LIMIT 5",
+    },
+    Question {
+        asks: "Where is what we send sent back?",
+        shows: "Refunds came as CSV. Three formats and two systems, one query.",
+        query: "\
+SELECT c.country, count(*) AS orders, count(r.order_id) AS refunds,
+       round(100.0 * count(r.order_id) / count(*), 1) AS percent
+FROM lake.orders o
+JOIN crm.customers c ON c.id = o.customer_id
+LEFT JOIN lake.refunds r ON r.order_id = o.id
+GROUP BY c.country
+ORDER BY percent DESC, c.country",
+    },
+];
+
+const NEXT: &str = "\
+What to try next, with your own data:
+
+  polder sql                                  a shell; \\? lists its commands
+  polder sql -c \"SELECT * FROM 'your/folder/*.parquet' LIMIT 10\"
+
+  CREATE CATALOG shop USING postgres
+    WITH (url = 'postgres://you@localhost:5432/shop', password = 'env:SHOP_PASSWORD');
+  CREATE CATALOG lake USING object_store WITH (location = 's3://bucket/prefix');
+  CHECK CATALOG shop;
+  SHOW TABLES FROM shop;
+
+`polder sql --data DIR` keeps what you create.";
+
+/// Takes the tour.
+pub(crate) fn run(runtime: &Runtime, builder: EngineBuilder, _: &Arguments) -> Result<ExitCode> {
+    runtime.block_on(async {
+        let engine = builder.connector(Arc::new(crm::DemoCrm)).data_dir(None).open().await?;
+        let toured = Box::pin(tour(&engine)).await;
+        engine.close().await?;
+        match toured {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(Stop::Failed(error)) => Err(error),
+            Err(Stop::Interrupted) => Err(Error::cancelled()),
+            Err(Stop::Unread) => Ok(ExitCode::SUCCESS),
+        }
+    })
+}
+
+async fn tour(engine: &Engine) -> Result<(), Stop> {
+    let mut guide = Guide {
+        session: engine.session(),
+        // The plans are as wide as they are; expanding a table would hide its shape.
+        screen: Screen::new(Format::Table, Layout { width: repl::terminal_width(), expanded: Expanded::Off }),
+        interrupt: Interrupt::listen()?,
+    };
+    let folder = engine.data_dir().join("demo");
+    lake::write(&folder).map_err(|error| unwritten(error.as_ref()))?;
+
+    guide.say("Polder: one query over several stores.\n\nA shop keeps its orders in a lake of files, and its customers in a database.\nBoth are attached as catalogs:\n")?;
+    let location = sql::literal(&folder.display().to_string());
+    guide.shown(&format!("CREATE CATALOG lake USING object_store WITH (location = {location})")).await?;
+    guide.shown("CREATE CATALOG crm USING demo_crm").await?;
+    guide.shown("SHOW TABLES FROM lake").await?;
+    for (number, question) in QUESTIONS.iter().enumerate() {
+        guide.answer(number + 1, question).await?;
+    }
+    guide.say(&format!("\n{}\n\n{NEXT}", "─".repeat(72)))?;
+    Ok(())
+}
+
+struct Guide {
+    session: Session,
+    screen: Screen,
+    interrupt: Interrupt,
+}
+
+impl Guide {
+    fn say(&mut self, text: &str) -> Result<(), Stop> {
+        Ok(self.screen.say(text)?)
+    }
+
+    /// Prints a statement as one would type it, and runs it.
+    async fn shown(&mut self, statement: &str) -> Result<(), Stop> {
+        self.say(&format!("polder=> {statement};"))?;
+        self.execute(statement).await
+    }
+
+    async fn answer(&mut self, number: usize, question: &Question) -> Result<(), Stop> {
+        let Question { asks, shows, query } = question;
+        self.say(&format!("\n{}\n{number}. {asks}\n   {shows}\n\n{query};\n\nWhat each store is asked:\n", "─".repeat(72)))?;
+        self.execute(&format!("EXPLAIN {query}")).await?;
+        self.say("\nThe answer:\n")?;
+        self.execute(query).await
+    }
+
+    async fn execute(&mut self, statement: &str) -> Result<(), Stop> {
+        execute(&self.session, statement, &mut self.screen, &mut self.interrupt).await.map(drop)
+    }
+}
+
+fn unwritten(error: &dyn std::error::Error) -> Error {
+    Error::new(Kind::Retry, SqlState::IO, "could not write the files of the tour")
+        .with_detail(error.to_string())
+        .with_hint("is the temporary directory full? TMPDIR chooses another one")
+}
