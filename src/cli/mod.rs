@@ -87,7 +87,8 @@ pub fn main(builder: EngineBuilder) -> ExitCode {
 fn start_runtime() -> Result<Runtime> {
     const STACK_BYTES: usize = 8 << 20;
     tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build().map_err(|error| {
-        Error::new(Kind::Retry, SqlState::IO, "could not start the threads of the engine").with_detail(error.to_string())
+        Error::new(Kind::Retry, SqlState::IO, "could not start the threads of the engine")
+            .with_detail(error.to_string())
     })
 }
 

@@ -38,9 +38,7 @@ impl From<io::Error> for Stop {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::Unread;
         }
-        Self::Failed(
-            Error::new(Kind::Fix, SqlState::IO, "could not write the result").with_detail(error.to_string()),
-        )
+        Self::Failed(Error::new(Kind::Fix, SqlState::IO, "could not write the result").with_detail(error.to_string()))
     }
 }
 

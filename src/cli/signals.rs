@@ -16,7 +16,8 @@ impl Interrupt {
     pub(crate) fn listen() -> Result<Self> {
         let listen = |kind| {
             signal(kind).map_err(|error| {
-                Error::new(Kind::Report, SqlState::INTERNAL, "could not listen for signals").with_detail(error.to_string())
+                Error::new(Kind::Report, SqlState::INTERNAL, "could not listen for signals")
+                    .with_detail(error.to_string())
             })
         };
         Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })

@@ -36,7 +36,10 @@ impl Arguments {
     pub(super) fn inputs(&self, matches: &ArgMatches) -> Vec<Input> {
         let places = |id: &str| matches.indices_of(id).into_iter().flatten();
         let texts = self.commands.iter().map(|text| Input::Text(text.clone()));
-        let files = self.files.iter().map(|path| if path == Path::new("-") { Input::Standard } else { Input::File(path.clone()) });
+        let files = self
+            .files
+            .iter()
+            .map(|path| if path == Path::new("-") { Input::Standard } else { Input::File(path.clone()) });
         let mut inputs: Vec<_> = places("commands").zip(texts).chain(places("files").zip(files)).collect();
         inputs.sort_by_key(|(place, _)| *place);
         inputs.into_iter().map(|(_, input)| input).collect()
@@ -100,4 +103,3 @@ fn check_is_sql(text: &str) -> Result<()> {
     }
     Ok(())
 }
-

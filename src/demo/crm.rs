@@ -16,8 +16,20 @@ const FIRST_NAMES: [&str; 16] = [
     "Otto", "Sofie",
 ];
 const LAST_NAMES: [&str; 14] = [
-    "Bakker", "Bernard", "de Boer", "de Vries", "Dubois", "Fischer", "Jansen", "Maes", "Meyer", "Peeters", "Petit",
-    "Schneider", "van Dijk", "Visser",
+    "Bakker",
+    "Bernard",
+    "de Boer",
+    "de Vries",
+    "Dubois",
+    "Fischer",
+    "Jansen",
+    "Maes",
+    "Meyer",
+    "Peeters",
+    "Petit",
+    "Schneider",
+    "van Dijk",
+    "Visser",
 ];
 const CITIES: [(&str, &str); 10] = [
     ("Amsterdam", "NL"),

@@ -2,7 +2,9 @@
 
 use super::crm::CUSTOMERS;
 use super::random::Random;
-use arrow::array::{ArrayRef, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use datafusion::parquet::arrow::ArrowWriter;
 use std::error::Error;
 use std::fmt::Write;

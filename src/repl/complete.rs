@@ -21,11 +21,72 @@ use tokio::runtime::Handle;
 const PATIENCE: Duration = Duration::from_millis(700);
 
 const KEYWORDS: &[&str] = &[
-    "ALL", "ALTER", "ANALYZE", "AND", "AS", "ASC", "BETWEEN", "BY", "CASE", "CAST", "CATALOG", "CATALOGS", "CHECK", "CREATE",
-    "CROSS", "DESC", "DESCRIBE", "DISTINCT", "DROP", "ELSE", "END", "EXCEPT", "EXISTS", "EXPLAIN", "FALSE", "FROM", "FULL",
-    "GROUP", "HAVING", "ILIKE", "IN", "INNER", "INTERSECT", "INTERVAL", "IS", "JOIN", "LATERAL", "LEFT", "LIKE", "LIMIT", "NOT",
-    "NULL", "OFFSET", "ON", "OR", "ORDER", "OUTER", "OVER", "PARTITION", "REPLACE", "RESET", "RIGHT", "SCHEMAS", "SELECT",
-    "SET", "SHOW", "TABLES", "THEN", "TRUE", "UNION", "USING", "VALUES", "VIEW", "WHEN", "WHERE", "WITH",
+    "ALL",
+    "ALTER",
+    "ANALYZE",
+    "AND",
+    "AS",
+    "ASC",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "CATALOG",
+    "CATALOGS",
+    "CHECK",
+    "CREATE",
+    "CROSS",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "DROP",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "EXISTS",
+    "EXPLAIN",
+    "FALSE",
+    "FROM",
+    "FULL",
+    "GROUP",
+    "HAVING",
+    "ILIKE",
+    "IN",
+    "INNER",
+    "INTERSECT",
+    "INTERVAL",
+    "IS",
+    "JOIN",
+    "LATERAL",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "NOT",
+    "NULL",
+    "OFFSET",
+    "ON",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "PARTITION",
+    "REPLACE",
+    "RESET",
+    "RIGHT",
+    "SCHEMAS",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "TABLES",
+    "THEN",
+    "TRUE",
+    "UNION",
+    "USING",
+    "VALUES",
+    "VIEW",
+    "WHEN",
+    "WHERE",
+    "WITH",
 ];
 
 /// The names that are known, and how to learn more.
@@ -61,7 +122,9 @@ impl Completion {
     /// The candidates for the word before the cursor, and where that word starts.
     fn candidates(&self, line: &str, position: usize) -> (usize, Vec<String>) {
         let typed = &line[..position];
-        let start = typed.rfind(|c: char| !is_part_of_name(c)).map_or(0, |at| at + typed[at..].chars().next().map_or(1, char::len_utf8));
+        let start = typed
+            .rfind(|c: char| !is_part_of_name(c))
+            .map_or(0, |at| at + typed[at..].chars().next().map_or(1, char::len_utf8));
         let word = &typed[start..];
         if word.is_empty() && start == 0 {
             return (start, Vec::new());
@@ -147,7 +210,10 @@ impl Names {
         for (table, columns) in &self.columns {
             let is_meant = qualifier.is_empty() || table == qualifier || table.ends_with(&format!(".{qualifier}"));
             let dot = if qualifier.is_empty() { "" } else { "." };
-            let matching = columns.iter().map(|column| identifier(column)).filter(|column| is_meant && starts_with(column, prefix));
+            let matching = columns
+                .iter()
+                .map(|column| identifier(column))
+                .filter(|column| is_meant && starts_with(column, prefix));
             found.extend(matching.map(|column| format!("{qualifier}{dot}{column}")));
         }
         found
@@ -230,7 +296,12 @@ impl Hinter for Helper {
 impl Completer for Helper {
     type Candidate = Pair;
 
-    fn complete(&self, line: &str, position: usize, _: &rustyline::Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &rustyline::Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
         let (start, found) = self.completion.candidates(line, position);
         let pairs = found.into_iter().map(|name| Pair { display: name.clone(), replacement: name });
         Ok((start, pairs.collect()))
@@ -260,7 +331,8 @@ mod tests {
     use super::{Names, is_whole, keywords};
 
     fn names() -> Names {
-        let tables = [["shop", "public", "orders"], ["shop", "public", "Order Lines"], ["lake", "public", "orders_old"]];
+        let tables =
+            [["shop", "public", "orders"], ["shop", "public", "Order Lines"], ["lake", "public", "orders_old"]];
         let columns = [("shop.public.orders".to_string(), vec!["id".to_string(), "placed_at".to_string()])];
         Names { tables: tables.map(|table| table.map(String::from)).to_vec(), columns: columns.into() }
     }

@@ -44,7 +44,8 @@ fn json(array: impl Array + 'static) -> String {
 
 #[test]
 fn csv_tells_null_from_the_empty_string_and_quotes_what_needs_it() {
-    let names = StringArray::from(vec![None, Some(""), Some("a,b"), Some("say \"hi\""), Some("two\nlines"), Some(" x ")]);
+    let names =
+        StringArray::from(vec![None, Some(""), Some("a,b"), Some("say \"hi\""), Some("two\nlines"), Some(" x ")]);
     let ids = Int32Array::from(vec![1, 2, 3, 4, 5, 6]);
     let csv = render(Format::Csv, &[batch(vec![column("id", ids), column("the,name", names)])]);
     assert_eq!(csv, "id,\"the,name\"\n1,\n2,\"\"\n3,\"a,b\"\n4,\"say \"\"hi\"\"\"\n5,\"two\nlines\"\n6, x \n");
@@ -169,7 +170,10 @@ fn maps_dictionaries_and_views_read_as_what_they_hold() {
     assert_eq!(json(map.finish()), "{\"a\":{\"k\":7}}");
     let dictionary: DictionaryArray<Int8Type> = [Some("x"), None].into_iter().collect();
     assert_eq!(json(dictionary), "{\"a\":\"x\"}");
-    assert_eq!(json(StringViewArray::from(vec!["a view longer than twelve bytes"])), "{\"a\":\"a view longer than twelve bytes\"}");
+    assert_eq!(
+        json(StringViewArray::from(vec!["a view longer than twelve bytes"])),
+        "{\"a\":\"a view longer than twelve bytes\"}"
+    );
     assert_eq!(json(NullArray::new(1)), "{\"a\":null}");
     let runs = RunArray::<Int32Type>::try_new(&Int32Array::from(vec![2]), &StringArray::from(vec!["r"])).unwrap();
     assert_eq!(json(runs), "{\"a\":\"r\"}");
@@ -253,7 +257,9 @@ fn a_single_column_is_never_cut() {
 
 #[test]
 fn rows_after_the_measured_ones_are_written_as_they_come() {
-    let thousand = |text: &str| batch(vec![column("a", StringArray::from(vec![text; 1_000])), column("b", Int32Array::from(vec![1; 1_000]))]);
+    let thousand = |text: &str| {
+        batch(vec![column("a", StringArray::from(vec![text; 1_000])), column("b", Int32Array::from(vec![1; 1_000]))])
+    };
     let mut sink = sink(Format::Table, &thousand("x").schema(), &Layout::default());
     let mut out = Vec::new();
     sink.batch(&thousand("short"), &mut out).unwrap();

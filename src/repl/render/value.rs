@@ -198,9 +198,7 @@ fn time(array: &ArrayRef) -> Result<Writer, ArrowError> {
         DataType::Time64(TimeUnit::Nanosecond) => {
             primitive::<Time64NanosecondType>(array, |time, out| time_of_day(time, 1_000_000_000, out))
         }
-        DataType::Time64(_) => {
-            primitive::<Time64MicrosecondType>(array, |time, out| time_of_day(time, 1_000_000, out))
-        }
+        DataType::Time64(_) => primitive::<Time64MicrosecondType>(array, |time, out| time_of_day(time, 1_000_000, out)),
         DataType::Timestamp(TimeUnit::Second, zone) => timestamp::<TimestampSecondType>(array, zone.as_deref(), 1)?,
         DataType::Timestamp(TimeUnit::Millisecond, zone) => {
             timestamp::<TimestampMillisecondType>(array, zone.as_deref(), 1_000)?
@@ -215,24 +213,15 @@ fn time(array: &ArrayRef) -> Result<Writer, ArrowError> {
         DataType::Duration(TimeUnit::Millisecond) => duration::<DurationMillisecondType>(array, 1_000_000),
         DataType::Duration(TimeUnit::Microsecond) => duration::<DurationMicrosecondType>(array, 1_000),
         DataType::Duration(TimeUnit::Nanosecond) => duration::<DurationNanosecondType>(array, 1),
-        DataType::Interval(IntervalUnit::YearMonth) => {
-            primitive::<IntervalYearMonthType>(array, |months, out| {
-                temporal::write_span(i64::from(months), 0, 0, out);
-            })
-        }
+        DataType::Interval(IntervalUnit::YearMonth) => primitive::<IntervalYearMonthType>(array, |months, out| {
+            temporal::write_span(i64::from(months), 0, 0, out);
+        }),
         DataType::Interval(IntervalUnit::DayTime) => primitive::<IntervalDayTimeType>(array, |span, out| {
             temporal::write_span(0, i64::from(span.days), i128::from(span.milliseconds) * 1_000_000, out);
         }),
-        DataType::Interval(IntervalUnit::MonthDayNano) => {
-            primitive::<IntervalMonthDayNanoType>(array, |span, out| {
-                temporal::write_span(
-                    i64::from(span.months),
-                    i64::from(span.days),
-                    i128::from(span.nanoseconds),
-                    out,
-                );
-            })
-        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => primitive::<IntervalMonthDayNanoType>(array, |span, out| {
+            temporal::write_span(i64::from(span.months), i64::from(span.days), i128::from(span.nanoseconds), out);
+        }),
         other => return Err(ArrowError::InvalidArgumentError(format!("{other} is not a type of time"))),
     })
 }
