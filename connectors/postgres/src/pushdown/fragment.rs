@@ -12,6 +12,8 @@ mod aggregate;
 mod block;
 mod federation;
 
+#[cfg(test)]
+pub(crate) use aggregate::NAMES as AGGREGATES;
 pub(crate) use federation::PgFederation;
 
 use super::ast::{Expr as Sql, From, Name, Operator, OrderBy};

@@ -1,3 +1,4 @@
-//! The printer against hostile names and values, and the translator's whitelist.
+//! The printer against hostile names and values, and generated queries with pushdown on and off.
 
+mod oracle;
 mod printing;

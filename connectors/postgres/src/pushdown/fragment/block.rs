@@ -52,10 +52,11 @@ impl Block {
     pub(crate) fn nested(self, alias: Name) -> Self {
         let column = |index| Sql::Column { table: Some(alias.clone()), column: Name::column(index) };
         let values = self.values.iter().enumerate().map(|(index, value)| value.outside(column(index))).collect();
-        let items = self.values.iter().enumerate().map(|(index, value)| Item {
-            expr: value.raw.clone(),
-            alias: Some(Name::column(index)),
-        });
+        let items = self
+            .values
+            .iter()
+            .enumerate()
+            .map(|(index, value)| Item { expr: value.raw.clone(), alias: Some(Name::column(index)) });
         let query = Box::new(self.query(items.collect()));
         Self::new(From::Query { query, alias }, values)
     }
