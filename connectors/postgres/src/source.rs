@@ -11,8 +11,8 @@ use crate::query::Verbatim;
 use crate::table::{PgColumn, PgRelation};
 use async_trait::async_trait;
 use polder_catalog::{
-    Capabilities, CatalogName, Check, Column, ColumnId, Connector, Dataset, DatasetEntry, DatasetId, Federation, OptionSpec, Options,
-    PassThrough, ReadContext, Result, Source, Support,
+    Capabilities, CatalogName, Check, Column, ColumnId, Connector, Dataset, DatasetEntry, DatasetId, Federation,
+    OptionSpec, Options, PassThrough, ReadContext, Result, Source, Support,
 };
 use std::sync::Arc;
 use tokio_postgres::types::Type;

@@ -7,8 +7,6 @@
 
 mod builtin;
 mod reading;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use builtin::Base;
 pub(crate) use reading::{Reading, ReadingRules, Selection, Unrepresentable, Wire};

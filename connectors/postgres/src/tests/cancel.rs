@@ -1,0 +1,49 @@
+//! A query that nobody wants any more leaves nothing behind at the server.
+
+use super::server::{Database, context, run, scalar, session};
+use futures::StreamExt;
+use std::time::Duration;
+
+async fn nothing_runs(database: &Database) -> bool {
+    for _ in 0..50 {
+        if database.running().trim() == "0" {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_dropped_query_is_cancelled_at_the_server() {
+    let database = Database::create();
+    database.psql("CREATE VIEW slow AS SELECT i, pg_sleep(0.02)::text AS s FROM generate_series(1, 100000) i");
+    let source = database.attach(&[("pool_size", "1")]).await;
+    let context = context();
+    let frame = session(&source, &context, &["slow"]).await.expect("described").sql("SELECT * FROM slow").await.expect("planned");
+    let mut stream = frame.execute_stream().await.expect("started");
+    let waited = tokio::time::timeout(Duration::from_millis(700), stream.next()).await;
+    assert!(waited.is_err(), "the view is slow");
+    assert_eq!(database.running().trim(), "1");
+    drop(stream);
+    assert!(nothing_runs(&database).await, "the backend still runs");
+    // The connection, and the query's snapshot, are still of use.
+    let one = run(&source, &context, &["slow"], "SELECT i FROM slow LIMIT 1").await.expect("the connection lives");
+    assert_eq!(scalar(&one), "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cancelled_context_stops_the_backend() {
+    let database = Database::create();
+    database.psql("CREATE VIEW slow AS SELECT i, pg_sleep(0.02)::text AS s FROM generate_series(1, 100000) i");
+    let source = database.attach(&[]).await;
+    let context = context();
+    let cancel = context.cancellation().clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cancel.cancel();
+    });
+    let error = run(&source, &context, &["slow"], "SELECT max(s) FROM slow").await.expect_err("it was cancelled");
+    assert_eq!(error.state(), polder_catalog::SqlState::CANCELLED);
+    assert!(nothing_runs(&database).await, "the backend still runs");
+}
