@@ -17,7 +17,8 @@ fn small(workloads: &[&str]) -> String {
         command.arg("--polder").arg(polder);
     }
     let output = command.output().expect("run the benchmarks");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{workloads:?} failed:\n{stdout}\n{stderr}");
     stdout
 }
