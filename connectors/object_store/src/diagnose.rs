@@ -178,11 +178,11 @@ async fn bad_csv_line(info: &ScanInfo, file: &ObjectMeta) -> Option<BadLine> {
         loop {
             match decoder.decode(rest) {
                 Ok(read) => rest = &rest[read..],
-                Err(error) => return csv_line(&error),
+                Err(error) => return csv_line(&error, csv.header),
             }
             if decoder.capacity() == 0 || chunk.is_none() {
                 if let Err(error) = decoder.flush() {
-                    return csv_line(&error);
+                    return csv_line(&error, csv.header);
                 }
             }
             if rest.is_empty() {
@@ -197,10 +197,13 @@ async fn bad_csv_line(info: &ScanInfo, file: &ObjectMeta) -> Option<BadLine> {
 const CSV_ROWS: usize = 1024;
 
 /// Arrow says the line inside its message.
-fn csv_line(error: &arrow::error::ArrowError) -> Option<BadLine> {
+fn csv_line(error: &arrow::error::ArrowError, header: bool) -> Option<BadLine> {
     let detail = error.to_string();
     let digits: String = detail.rsplit_once("line ")?.1.chars().take_while(char::is_ascii_digit).collect();
-    Some(BadLine { line: digits.parse().ok()?, detail })
+    let counted: usize = digits.parse().ok()?;
+    // Of values that do not parse it counts rows, which a header is none of.
+    let line = counted + usize::from(header && detail.contains("Error while parsing"));
+    Some(BadLine { line, detail: detail.replace(&format!("line {counted}"), &format!("line {line}")) })
 }
 
 async fn bad_json_line(info: &ScanInfo, file: &ObjectMeta) -> Option<BadLine> {

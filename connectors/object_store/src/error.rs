@@ -38,7 +38,7 @@ impl Place {
         let text = chain(error);
         let name = &self.catalog;
         match error {
-            E::NotFound { .. } if text.contains("NoSuchBucket") => (
+            _ if text.contains("NoSuchBucket") => (
                 Kind::Fix,
                 SqlState::NO_FILE,
                 "the bucket does not exist",

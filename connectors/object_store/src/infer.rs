@@ -2,6 +2,7 @@
 
 use crate::cache::{Caches, FileSchema, Layout};
 use crate::decompress::DAMAGED;
+use crate::diagnose::panicked;
 use crate::error::root_cause;
 use crate::format::{Compression, Format};
 use crate::head::{Head, read_head};
@@ -13,10 +14,11 @@ use datafusion_common::DataFusionError;
 use datafusion_datasource_json::utils::JsonArrayToNdjsonReader;
 use datafusion_datasource_parquet::metadata::DFParquetMetadata;
 use datafusion_datasource_parquet::transform_schema_to_view;
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use polder_catalog::{Error, Result, SqlState};
 use std::io::{BufReader, Cursor};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// A UTF-8 byte order mark, which spreadsheets put before CSV.
@@ -58,10 +60,13 @@ fn empty(lister: &Lister, file: &DataFile) -> Result<FileSchema> {
 }
 
 async fn parquet(lister: &Lister, caches: &Caches, file: &DataFile) -> Result<FileSchema> {
-    let schema = DFParquetMetadata::new(lister.store.as_ref(), &file.meta)
-        .with_file_metadata_cache(Some(caches.footers()))
-        .fetch_schema()
+    let footer =
+        DFParquetMetadata::new(lister.store.as_ref(), &file.meta).with_file_metadata_cache(Some(caches.footers()));
+    // The footer's own lengths are hostile input, which the decoder adds up unchecked.
+    let schema = AssertUnwindSafe(footer.fetch_schema())
+        .catch_unwind()
         .await
+        .unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
         .map_err(|error| unreadable(lister, file, error))?;
     let schema = transform_schema_to_view(&without_metadata(&schema));
     Ok(FileSchema { schema: Arc::new(schema), layout: Layout::Plain })
@@ -76,14 +81,14 @@ async fn arrow_ipc(lister: &Lister, file: &DataFile) -> Result<FileSchema> {
     let mut layout = None;
     while let Some(chunk) = stream.try_next().await.map_err(store_error)? {
         start.extend_from_slice(&chunk);
-        if layout.is_none() && start.len() < ARROW_MAGIC.len() {
+        if layout.is_none() && (start.len() < ARROW_MAGIC.len() || arrow_start(&start) >= start.len()) {
             continue;
         }
         // The file format is the streaming format after eight bytes, with an index at its end.
         let mut buffer = if layout.is_none() {
             let is_file = start.starts_with(b"ARROW1");
             layout = Some(if is_file { Layout::Plain } else { Layout::ArrowStream });
-            Buffer::from(if is_file { start[ARROW_MAGIC.len()..].to_vec() } else { start.clone() })
+            Buffer::from(if is_file { start[arrow_start(&start)..].to_vec() } else { start.clone() })
         } else {
             Buffer::from(chunk.to_vec())
         };
@@ -98,6 +103,13 @@ async fn arrow_ipc(lister: &Lister, file: &DataFile) -> Result<FileSchema> {
         .place
         .bad_file(&file.meta.location, "is not an Arrow IPC file: it ends before its schema")
         .with_hint("write it again: its writer may have failed"))
+}
+
+/// Where the schema begins: writers pad the magic with zeros to their alignment.
+fn arrow_start(start: &[u8]) -> usize {
+    let is_padding = |group: &[u8]| group.iter().all(|byte| *byte == 0);
+    let groups = start[ARROW_MAGIC.len()..].chunks(ARROW_MAGIC.len()).take_while(|group| is_padding(group)).count();
+    ARROW_MAGIC.len() * (groups + 1)
 }
 
 const ARROW_MAGIC: &[u8; 8] = b"ARROW1\0\0";
@@ -177,6 +189,9 @@ trait AtLine {
 
 impl AtLine for Error {
     fn at_line(self, lister: &Lister, file: &DataFile, line: usize) -> Error {
+        if self.state() == SqlState::CHARACTER {
+            return self;
+        }
         let detail = self.detail().unwrap_or_default().to_string();
         lister
             .place

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The catalog that errors and EXPLAIN name for such files.
-pub const LOCAL_CATALOG: &str = "local";
+const LOCAL_CATALOG: &str = "local";
 
 /// A file, a folder or a pattern (`data/2024-*.parquet`), relative to the working directory unless absolute.
 ///

@@ -21,6 +21,17 @@ struct Column {
     files: usize,
 }
 
+/// How far the types of a format are guesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guess {
+    /// The file says them.
+    No,
+    /// Of numbers, only that they are numbers (NDJSON).
+    Number,
+    /// All was text (CSV): where guesses differ, the text itself is common.
+    Text,
+}
+
 /// Two files that give one column types with no common one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Conflict {
@@ -31,8 +42,8 @@ pub(crate) struct Conflict {
 }
 
 impl Merge {
-    /// Adds the schema of the next file. `text_widens` lets types of guessed columns (CSV) fall back to text.
-    pub(crate) fn add(&mut self, schema: &Schema, text_widens: bool) -> Result<(), Conflict> {
+    /// Adds the schema of the next file. Guessed types may widen further.
+    pub(crate) fn add(&mut self, schema: &Schema, guess: Guess) -> Result<(), Conflict> {
         let file = self.files;
         self.files += 1;
         for field in schema.fields() {
@@ -46,7 +57,7 @@ impl Merge {
             if &column.data_type == field.data_type() {
                 continue;
             }
-            match widened(&column.data_type, field.data_type(), text_widens) {
+            match widened(&column.data_type, field.data_type(), guess) {
                 Some(wider) if wider == column.data_type => {}
                 Some(wider) => {
                     column.data_type = wider;
@@ -81,7 +92,7 @@ impl Merge {
 }
 
 /// The type that holds every value of both, exactly; `None` if there is none.
-pub(crate) fn widened(a: &DataType, b: &DataType, text_widens: bool) -> Option<DataType> {
+pub(crate) fn widened(a: &DataType, b: &DataType, guess: Guess) -> Option<DataType> {
     use DataType as T;
     if a == b {
         return Some(a.clone());
@@ -89,18 +100,19 @@ pub(crate) fn widened(a: &DataType, b: &DataType, text_widens: bool) -> Option<D
     match (a, b) {
         (T::Null, other) | (other, T::Null) => Some(other.clone()),
         (T::Dictionary(_, inner), other) | (other, T::Dictionary(_, inner)) => match other {
-            T::Dictionary(_, outer) => widened(inner, outer, text_widens),
-            other => widened(inner, other, text_widens),
+            T::Dictionary(_, outer) => widened(inner, outer, guess),
+            other => widened(inner, other, guess),
         },
         (T::Timestamp(unit, zone), T::Timestamp(other, other_zone)) if zone == other_zone => {
             Some(T::Timestamp(finer(*unit, *other), zone.clone()))
         }
-        (T::List(a), T::List(b)) => Some(T::List(widened_field(a, b, text_widens)?)),
-        (T::LargeList(a), T::LargeList(b)) => Some(T::LargeList(widened_field(a, b, text_widens)?)),
-        (T::Struct(a), T::Struct(b)) => widened_struct(a, b, text_widens),
+        (T::List(a), T::List(b)) => Some(T::List(widened_field(a, b, guess)?)),
+        (T::LargeList(a), T::LargeList(b)) => Some(T::LargeList(widened_field(a, b, guess)?)),
+        (T::Struct(a), T::Struct(b)) => widened_struct(a, b, guess),
         _ if is_text(a) && is_text(b) => Some(T::Utf8View),
         _ if is_binary(a) && is_binary(b) => Some(T::BinaryView),
-        _ => widened_number(a, b).or_else(|| (text_widens && is_flat(a) && is_flat(b)).then_some(T::Utf8)),
+        (T::Int64, T::Float64) | (T::Float64, T::Int64) if guess != Guess::No => Some(T::Float64),
+        _ => widened_number(a, b).or_else(|| (guess == Guess::Text && is_flat(a) && is_flat(b)).then_some(T::Utf8)),
     }
 }
 
@@ -147,11 +159,11 @@ fn widened_decimal(a: (u8, i8), b: (u8, i8)) -> Option<DataType> {
     }
 }
 
-fn widened_struct(a: &Fields, b: &Fields, text_widens: bool) -> Option<DataType> {
+fn widened_struct(a: &Fields, b: &Fields, guess: Guess) -> Option<DataType> {
     let mut fields: Vec<FieldRef> = Vec::new();
     for field in a {
         match b.find(field.name()) {
-            Some((_, other)) => fields.push(widened_field(field, other, text_widens)?),
+            Some((_, other)) => fields.push(widened_field(field, other, guess)?),
             None => fields.push(nullable(field)),
         }
     }
@@ -159,8 +171,8 @@ fn widened_struct(a: &Fields, b: &Fields, text_widens: bool) -> Option<DataType>
     Some(DataType::Struct(fields.into()))
 }
 
-fn widened_field(a: &FieldRef, b: &FieldRef, text_widens: bool) -> Option<FieldRef> {
-    let data_type = widened(a.data_type(), b.data_type(), text_widens)?;
+fn widened_field(a: &FieldRef, b: &FieldRef, guess: Guess) -> Option<FieldRef> {
+    let data_type = widened(a.data_type(), b.data_type(), guess)?;
     Some(Arc::new(Field::new(a.name(), data_type, a.is_nullable() || b.is_nullable())))
 }
 

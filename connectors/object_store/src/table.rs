@@ -10,7 +10,7 @@ use crate::format::{Compression, Format};
 use crate::hive::Partitions;
 use crate::infer;
 use crate::listing::{DataFile, Lister, TableFiles};
-use crate::merge::Merge;
+use crate::merge::{Guess, Merge};
 use crate::opener::LakeSource;
 use crate::pinned::PinnedStore;
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -610,9 +610,12 @@ fn merged(
     let mut merge = Merge::default();
     let has_rows: Vec<usize> = (0..files.len()).filter(|at| schemas[*at].layout != Layout::Empty).collect();
     for at in &has_rows {
-        // The types of CSV columns are guesses: where they differ, the text itself is common to all.
-        let text_widens = matches!(files[*at].format, Format::Csv | Format::Tsv);
-        merge.add(&schemas[*at].schema, text_widens).map_err(|conflict| {
+        let guess = match files[*at].format {
+            Format::Csv | Format::Tsv => Guess::Text,
+            Format::Ndjson => Guess::Number,
+            Format::Parquet | Format::Arrow => Guess::No,
+        };
+        merge.add(&schemas[*at].schema, guess).map_err(|conflict| {
             let name = |at: usize| lister.place.location.display(&files[at].meta.location);
             let (first, first_type) = conflict.first;
             Error::fix(

@@ -1,7 +1,7 @@
 //! Files whose columns changed over time.
 
 use super::*;
-use crate::merge::widened;
+use crate::merge::{Guess, widened};
 use datafusion::arrow::datatypes::{DataType as T, TimeUnit};
 use polder_catalog::SqlState;
 
@@ -10,7 +10,7 @@ async fn parquet_files_unite_by_name_and_widen() {
     let lake = Lake::new().await;
     lake.write_rows("t/a.parquet", "SELECT CAST(1 AS INT) AS id, 'x' AS gone").await;
     lake.write_rows("t/b.parquet", "SELECT CAST(2.5 AS DOUBLE) AS added, CAST(5000000000 AS BIGINT) AS id").await;
-    assert_eq!(lake.columns("t").await, ["id Int64", "gone Utf8View", "added Float64"]);
+    assert_eq!(lake.columns("t").await, ["id Int64 not null", "gone Utf8View", "added Float64"]);
     assert_eq!(lake.rows("t").await, ["1|x|NULL", "5000000000|NULL|2.5"]);
     assert_eq!(lake.sql("t", "SELECT added FROM t WHERE id > 10").await.expect("rows"), ["2.5"]);
     assert_eq!(lake.sql("t", "SELECT id FROM t WHERE added IS NULL").await.expect("rows"), ["1"]);
@@ -95,8 +95,8 @@ fn types_widen_only_where_nothing_is_lost() {
         (T::Null, T::Boolean, Some(T::Boolean)),
         (T::Boolean, T::Int8, None),
     ] {
-        assert_eq!(widened(&a, &b, false), expected, "{a} and {b}");
-        assert_eq!(widened(&b, &a, false), expected, "{b} and {a}");
+        assert_eq!(widened(&a, &b, Guess::No), expected, "{a} and {b}");
+        assert_eq!(widened(&b, &a, Guess::No), expected, "{b} and {a}");
     }
-    assert_eq!(widened(&T::Int64, &T::Utf8, true), Some(T::Utf8));
+    assert_eq!(widened(&T::Int64, &T::Utf8, Guess::Text), Some(T::Utf8));
 }

@@ -133,7 +133,7 @@ async fn run(session: &SessionContext, sql: &str) -> Result<Vec<String>, Error> 
 /// The bytes of a file of these rows.
 async fn rows_as_file(name: &str, sql: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("make a folder");
-    let file = folder.path().join("rows");
+    let file = folder.path().join("rows.out");
     let (format, compression) = match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
         "gz" => ("", "gzip"),
         "bz2" => ("", "bzip2"),
