@@ -139,11 +139,11 @@ impl Guide {
     async fn answer(&mut self, number: usize, question: &Question) -> Result<(), Stop> {
         let Question { asks, shows, query } = question;
         self.say(&format!(
-            "\n{}\n{number}. {asks}\n   {shows}\n\n{query};\n\nWhat each store is asked:\n",
+            "\n{}\n{number}. {asks}\n   {shows}\n\n{query};\n\nWhat each store is asked:",
             "─".repeat(72)
         ))?;
         self.execute(&format!("EXPLAIN {query}")).await?;
-        self.say("\nThe answer:\n")?;
+        self.say("\nThe answer:")?;
         self.execute(query).await
     }
 
