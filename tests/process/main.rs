@@ -2,7 +2,10 @@
 //! links the engine.
 
 mod commands;
+mod demo;
 mod documents;
+mod program;
+mod sql;
 mod tidy;
 
 use std::path::Path;
