@@ -26,7 +26,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Makes what the text of a file mentions, and nothing else: a file of plain SELECTs starts no server.
+    /// Makes what the text of a file mentions, and nothing else: a file without neighbors starts no server.
     pub(crate) fn of(text: &str) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
