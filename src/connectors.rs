@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// Everything built in. An embedder adds its own on the engine's builder.
 pub(crate) fn builtin() -> Result<Registry> {
     let mut registry = Registry::default();
-    registry.register(Arc::new(polder_memory::MemoryConnector))?;
+    registry.register(Arc::new(polder_memory::MemoryConnector::default()))?;
     registry.register(Arc::new(polder_object_store::ObjectStoreConnector))?;
     registry.register(Arc::new(polder_postgres::PostgresConnector))?;
     Ok(registry)
