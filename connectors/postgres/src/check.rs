@@ -98,7 +98,9 @@ fn rights_on(row: &Row, role: &str) -> DriverResult<Check> {
     let item = format!("rights on {schema}");
     let (schema, role) = (quoted(&schema), quoted(role));
     if !row.try_get::<_, bool>("usage")? {
-        let fix = format!("GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}");
+        let fix = format!(
+            "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"
+        );
         return Ok(Check::failed(item, "the schema cannot be looked into", Some(fix)));
     }
     if refused > 0 {

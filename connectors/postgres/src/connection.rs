@@ -56,10 +56,8 @@ impl Endpoint {
         let connecting = Box::pin(self.open());
         match tokio::time::timeout(self.options.connect_timeout, connecting).await {
             Ok(result) => result,
-            Err(_) => Err(self.at(
-                Error::retry(SqlState::CONNECTION, "could not connect in time")
-                    .with_hint("check host and port in the catalog's options, or raise connect_timeout"),
-            )),
+            Err(_) => Err(self.at(Error::retry(SqlState::CONNECTION, "could not connect in time")
+                .with_hint("check host and port in the catalog's options, or raise connect_timeout"))),
         }
     }
 

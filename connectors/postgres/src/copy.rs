@@ -118,8 +118,11 @@ impl Copy<'_> {
         let client = &reader.lease().session().client;
         let failed = |error| endpoint.failed(error);
         // A user's text finds its tables where it would in psql.
-        let savepoint =
-            if self.request.verbatim { "SAVEPOINT polder; SET LOCAL search_path TO DEFAULT" } else { "SAVEPOINT polder" };
+        let savepoint = if self.request.verbatim {
+            "SAVEPOINT polder; SET LOCAL search_path TO DEFAULT"
+        } else {
+            "SAVEPOINT polder"
+        };
         client.batch_execute(savepoint).await.map_err(failed)?;
         let prepared = client.prepare(self.select).await.map_err(failed)?;
         self.check_columns(prepared.columns()).map_err(|error| endpoint.at(error))?;

@@ -198,13 +198,14 @@ fn garbled(what: impl Into<String>) -> Error {
 impl Fault {
     fn of_column(self, name: &str) -> Error {
         match self {
-            Self::Unrepresentable(value) => {
-                Error::fix(SqlState::OUT_OF_RANGE, format!("column \"{name}\" holds {value}, which its Arrow type has not"))
-                    .with_hint(
-                        "leave such rows out, or set the catalog's option unrepresentable to 'null' or 'text' \
+            Self::Unrepresentable(value) => Error::fix(
+                SqlState::OUT_OF_RANGE,
+                format!("column \"{name}\" holds {value}, which its Arrow type has not"),
+            )
+            .with_hint(
+                "leave such rows out, or set the catalog's option unrepresentable to 'null' or 'text' \
                          (for a numeric without precision, numeric_scale may help)",
-                    )
-            }
+            ),
             Self::Character => {
                 Error::fix(SqlState::CHARACTER, format!("column \"{name}\" holds text that is not valid UTF-8"))
                     .with_hint("mend the value at the source, or read the column as bytea")

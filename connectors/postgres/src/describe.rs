@@ -7,11 +7,11 @@ use crate::connection::{Endpoint, Session};
 use crate::table::{PgColumn, PgColumnStatistics, PgRelation};
 use crate::types::{PgType, Reading, ReadingRules};
 use polder_catalog::{DatasetKind, Result};
+pub(crate) use sql::{RELATIONS, SCHEMAS, TYPES_OF_OIDS};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-pub(crate) use sql::{RELATIONS, SCHEMAS, TYPES_OF_OIDS};
 pub(crate) use types::{read as read_types, resolve};
 
 type DriverResult<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -93,14 +93,14 @@ fn column(
     let not_null = row.try_get::<_, bool>("not_null")? && kind != DatasetKind::ForeignTable;
     let sampled: Option<i32> = row.try_get("scale")?;
     let sampled = sampled.and_then(|scale| u8::try_from(scale).ok());
-    let Reading { selection, wire, field, lossy, note } = Reading::of(&name, &pg_type, typmod, !not_null, sampled, rules);
+    let Reading { selection, wire, field, lossy, note } =
+        Reading::of(&name, &pg_type, typmod, !not_null, sampled, rules);
     Ok(PgColumn {
         name,
         attnum: row.try_get("attnum")?,
         pg_type,
         typmod,
         native_type,
-        not_null,
         collation_deterministic: row.try_get("deterministic")?,
         collation_is_c: row.try_get("is_c")?,
         field,

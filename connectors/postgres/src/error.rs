@@ -70,7 +70,11 @@ fn of_transport(error: &tokio_postgres::Error) -> Error {
             "check the catalog's options sslmode and sslrootcert; verify-full needs a certificate for the host's name",
         )
     } else if text.contains("connecting") || text.contains("timeout") {
-        (SqlState::CONNECTION, "could not connect", "check host and port in the catalog's options, and that the server runs")
+        (
+            SqlState::CONNECTION,
+            "could not connect",
+            "check host and port in the catalog's options, and that the server runs",
+        )
     } else if text.contains("authentication") {
         (SqlState::LOGIN, "the login failed", "give the catalog's option password: 'env:NAME' or 'file:PATH'")
     } else if text.contains("configuration") {

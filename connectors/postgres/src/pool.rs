@@ -22,12 +22,18 @@ pub(crate) struct Pool {
 
 /// The right to one connection, not yet connected.
 #[derive(Debug)]
-pub(crate) struct Permit(OwnedSemaphorePermit);
+pub(crate) struct Permit(#[expect(dead_code, reason = "held for its destructor")] OwnedSemaphorePermit);
 
 impl Pool {
     pub(crate) fn new(endpoint: Arc<Endpoint>) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(endpoint.options.pool_size));
-        Arc::new(Self { endpoint, permits, idle: Mutex::default(), lane: tokio::sync::Mutex::default(), closed: AtomicBool::new(false) })
+        Arc::new(Self {
+            endpoint,
+            permits,
+            idle: Mutex::default(),
+            lane: tokio::sync::Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
     }
 
     pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
@@ -46,18 +52,13 @@ impl Pool {
 
     /// Makes a connection of the right to one, in a transaction that `begin` opens.
     pub(crate) async fn begin(self: &Arc<Self>, permit: Permit, begin: &str) -> Result<Lease> {
-        while let Some(session) = self.pop_idle() {
+        let mut permit = permit;
+        if let Some(session) = self.pop_idle() {
             let mut lease = Lease::new(Arc::clone(self), session, permit);
             match lease.begin(begin).await {
                 Ok(()) => return Ok(lease),
                 // A session may have died while it was idle, which is no error of this query: open a new one.
-                Err(_) if !lease.session().is_usable() => {
-                    let permit = lease.discard();
-                    let session = self.endpoint.connect().await?;
-                    let mut lease = Lease::new(Arc::clone(self), session, permit);
-                    lease.begin(begin).await?;
-                    return Ok(lease);
-                }
+                Err(_) if !lease.session().is_usable() => permit = lease.discard(),
                 Err(error) => return Err(error),
             }
         }

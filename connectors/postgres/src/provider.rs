@@ -46,11 +46,6 @@ impl PgTable {
         &self.context
     }
 
-    /// Where it is read.
-    pub(crate) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
-    }
-
     /// The filter as the server's, or why it stays local.
     fn translate(&self, filter: &Expr) -> Result<ast::Expr, Reason> {
         if !self.context.pushdown() {
@@ -134,8 +129,8 @@ impl TableProvider for PgTable {
         let projection = projection.unwrap_or(&all);
         let limit = limit.filter(|_| self.context.pushdown());
         let translated = filters.iter().map(|filter| self.translate(filter)).collect::<Result<Vec<_>, _>>();
-        let translated = translated
-            .map_err(|reason| Error::report(format!("a filter was pushed that cannot be: {reason}")))?;
+        let translated =
+            translated.map_err(|reason| Error::report(format!("a filter was pushed that cannot be: {reason}")))?;
         let query = pushdown::select(&self.relation, projection, translated, limit);
         let ranges = self.ranges(limit);
         let selects: Vec<String> = if ranges.is_empty() {

@@ -37,10 +37,8 @@ impl PassThrough for Verbatim {
         let endpoint = self.pool.endpoint();
         let columns = self.pool.describe(context, async |session| self.describe(session, text).await).await?;
         if columns.is_empty() {
-            return Err(endpoint.at(
-                Error::fix(SqlState::SYNTAX, "the text returns no rows")
-                    .with_hint("query() takes one SELECT, VALUES, TABLE or WITH; sources are only read from"),
-            ));
+            return Err(endpoint.at(Error::fix(SqlState::SYNTAX, "the text returns no rows")
+                .with_hint("query() takes one SELECT, VALUES, TABLE or WITH; sources are only read from")));
         }
         Ok(Arc::new(VerbatimTable {
             pool: Arc::clone(&self.pool),
@@ -75,18 +73,21 @@ impl Verbatim {
         client.batch_execute("ROLLBACK").await.map_err(failed)?;
         let prepared = prepared.map_err(failed)?;
         if !prepared.params().is_empty() {
-            return Err(endpoint.at(
-                Error::fix(SqlState::SYNTAX, "the text has parameters").with_hint("write the values in place of $1, $2"),
-            ));
+            return Err(endpoint.at(Error::fix(SqlState::SYNTAX, "the text has parameters")
+                .with_hint("write the values in place of $1, $2")));
         }
         let oids: Vec<u32> = prepared.columns().iter().map(|column| column.type_().oid()).collect();
-        let rows = client.query_typed(describe::TYPES_OF_OIDS, &[(&oids, tokio_postgres::types::Type::OID_ARRAY)]).await;
+        let rows =
+            client.query_typed(describe::TYPES_OF_OIDS, &[(&oids, tokio_postgres::types::Type::OID_ARRAY)]).await;
         let types = describe::read_types(&rows.map_err(failed)?).map_err(failed)?;
         let rules = endpoint.options.rules;
         let columns = prepared.columns().iter().map(|column| {
             let pg_type = describe::resolve(&types, column.type_().oid(), column.type_().name());
             let reading = Reading::of(column.name(), &pg_type, column.type_modifier(), true, None, rules);
-            VerbatimColumn { output: PgOutput { field: reading.field, wire: reading.wire }, selection: reading.selection }
+            VerbatimColumn {
+                output: PgOutput { field: reading.field, wire: reading.wire },
+                selection: reading.selection,
+            }
         });
         Ok(columns.collect())
     }
@@ -124,7 +125,8 @@ impl TableProvider for VerbatimTable {
         let all: Vec<usize> = (0..self.columns.len()).collect();
         let wanted = projection.unwrap_or(&all);
         let outputs = wanted.iter().map(|index| self.columns[*index].output.clone()).collect();
-        let request = ScanRequest { verbatim: true, ..ScanRequest::query(self.select(wanted, *wanted == all), outputs) };
+        let request =
+            ScanRequest { verbatim: true, ..ScanRequest::query(self.select(wanted, *wanted == all), outputs) };
         Ok(scan_query(&self.pool, &self.context, request))
     }
 }

@@ -230,7 +230,7 @@ impl Producer {
         }
         let snapshot = QuerySnapshot::of(&self.context, &self.pool);
         if let Attempt::Reader(reader) = snapshot.try_reader(&self.context, &self.pool).await? {
-            return Ok(Some((reader, Active::enter(&self.share))));
+            return Ok(Some((*reader, Active::enter(&self.share))));
         }
         // From here on this stream stands for its siblings: they may leave their parts to it.
         let Some(active) = Active::enter_alone(&self.share) else { return Ok(None) };

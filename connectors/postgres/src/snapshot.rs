@@ -70,7 +70,7 @@ pub(crate) struct Reader {
 
 /// What a scan can have at once.
 pub(crate) enum Attempt {
-    Reader(Reader),
+    Reader(Box<Reader>),
     /// Every connection is in use.
     Busy,
 }
@@ -88,7 +88,7 @@ impl QuerySnapshot {
     /// A connection, as soon as there is one.
     pub(crate) async fn reader(self: &Arc<Self>, context: &ReadContext, pool: &Arc<Pool>) -> Result<Reader> {
         match self.try_reader(context, pool).await? {
-            Attempt::Reader(reader) => Ok(reader),
+            Attempt::Reader(reader) => Ok(*reader),
             Attempt::Busy => self.wait_in_line().await,
         }
     }
@@ -99,8 +99,8 @@ impl QuerySnapshot {
             // Enlisted before the state is looked at, so that no notification is missed.
             let opened = self.opened.notified();
             match self.next_step()? {
-                Step::Use(lease) => return Ok(Attempt::Reader(self.hand_out(lease, true))),
-                Step::Open => return Ok(Attempt::Reader(self.open(context, pool).await?)),
+                Step::Use(lease) => return Ok(Attempt::Reader(Box::new(self.hand_out(lease, true)))),
+                Step::Open => return Ok(Attempt::Reader(Box::new(self.open(context, pool).await?))),
                 Step::Wait => opened.await,
                 Step::Join(snapshot) => return self.join(context, pool, &snapshot).await,
             }
@@ -141,7 +141,7 @@ impl QuerySnapshot {
     async fn join(self: &Arc<Self>, context: &ReadContext, pool: &Arc<Pool>, snapshot: &str) -> Result<Attempt> {
         let Some(permit) = pool.try_permit() else { return Ok(Attempt::Busy) };
         match self.import(context, pool, permit, snapshot).await {
-            Ok(lease) => Ok(Attempt::Reader(self.hand_out(lease, false))),
+            Ok(lease) => Ok(Attempt::Reader(Box::new(self.hand_out(lease, false)))),
             // The server's limit is below ours. This query has a connection, so it goes on with what it has.
             Err(error) if error.state() == SqlState::CONNECTIONS => Ok(Attempt::Busy),
             Err(error) => Err(error),

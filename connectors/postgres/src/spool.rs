@@ -48,7 +48,7 @@ enum Segment {
     /// A batch, and how much of the reservation is its.
     Memory(RecordBatch, usize),
     /// Batches on disk, still being written if it is the last segment.
-    Disk(Run),
+    Disk(Box<Run>),
 }
 
 impl Spool {
@@ -127,7 +127,7 @@ impl Queue {
         }
         let mut run = Run::create(spool)?;
         run.write(batch)?;
-        self.segments.push_back(Segment::Disk(run));
+        self.segments.push_back(Segment::Disk(Box::new(run)));
         Ok(())
     }
 }

@@ -22,7 +22,8 @@ pub(crate) fn of_scan(relation: &PgRelation, projection: &[usize], filters: usiz
     };
     let kept = rows as f64 * SELECTIVITY.powi(i32::try_from(filters.min(3)).unwrap_or(3));
     let kept = (kept.ceil() as usize).min(limit.unwrap_or(usize::MAX));
-    let width: Option<usize> = columns.iter().map(|column| column.statistics.width.and_then(|w| usize::try_from(w).ok())).sum();
+    let width: Option<usize> =
+        columns.iter().map(|column| column.statistics.width.and_then(|w| usize::try_from(w).ok())).sum();
     Statistics {
         num_rows: Precision::Inexact(kept),
         total_byte_size: width.map_or(Precision::Absent, |width| Precision::Inexact(width.saturating_mul(kept))),

@@ -15,8 +15,6 @@ pub(crate) struct PgColumn {
     pub(crate) typmod: i32,
     /// The type as the server prints it: `numeric(12,2)`.
     pub(crate) native_type: String,
-    /// Whether the server promises that no value is NULL.
-    pub(crate) not_null: bool,
     /// Equal texts are the same bytes. True also for types without a collation.
     pub(crate) collation_deterministic: bool,
     /// The order of texts is that of their bytes. False for types without a collation.

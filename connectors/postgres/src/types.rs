@@ -50,29 +50,11 @@ pub(crate) struct PgAttribute {
 }
 
 impl PgType {
-    /// A built-in base type.
-    pub(crate) fn base_type(base: Base) -> Self {
-        Self {
-            oid: base.oid(),
-            schema: "pg_catalog".to_string(),
-            name: base.name().to_string(),
-            kind: PgKind::Base(base),
-        }
-    }
-
     /// The type below all domains, with the modifier that applies there. Domains look through to their base on the wire.
     pub(crate) fn without_domains(&self, typmod: i32) -> (&Self, i32) {
         match &self.kind {
             PgKind::Domain(base, own) => base.without_domains(if *own >= 0 { *own } else { typmod }),
             _ => (self, typmod),
-        }
-    }
-
-    /// The built-in base type, below domains; `None` for arrays, enums, composites and types read as text.
-    pub(crate) fn base(&self) -> Option<Base> {
-        match self.without_domains(-1).0.kind {
-            PgKind::Base(base) => Some(base),
-            _ => None,
         }
     }
 }

@@ -40,15 +40,9 @@ pub(super) fn unrepresentable<T>(policy: Unrepresentable, value: impl Into<Strin
 }
 
 /// The decoder of a wire format into an Arrow type.
-pub(super) fn decoder(
-    wire: &Wire,
-    data_type: &DataType,
-    policy: Unrepresentable,
-) -> Result<Box<dyn ColumnDecoder>> {
+pub(super) fn decoder(wire: &Wire, data_type: &DataType, policy: Unrepresentable) -> Result<Box<dyn ColumnDecoder>> {
     let found = match (wire, data_type) {
-        (Wire::Array(element), DataType::List(field)) => {
-            Some(nested::list(element, field, policy)?)
-        }
+        (Wire::Array(element), DataType::List(field)) => Some(nested::list(element, field, policy)?),
         (Wire::Composite(attributes), DataType::Struct(fields)) if attributes.len() == fields.len() => {
             Some(nested::composite(attributes, fields, policy)?)
         }

@@ -231,7 +231,8 @@ impl<'a> Numeric<'a> {
         }
         if self.display_scale > 0 {
             let scale = usize::from(self.display_scale);
-            let fraction: String = (1..=scale.div_ceil(4) as i32).map(|power| format!("{:04}", digit(-power))).collect();
+            let fraction: String =
+                (1..=scale.div_ceil(4) as i32).map(|power| format!("{:04}", digit(-power))).collect();
             text.push('.');
             text.push_str(&fraction[..scale]);
         }
@@ -248,7 +249,7 @@ fn shift_64(integer: u64, shift: i32) -> Option<i128> {
         return i128::from(integer).checked_mul(*POWERS_128.get(shift as usize)?);
     }
     match POWERS_64.get(shift.unsigned_abs() as usize) {
-        Some(power) => (integer % power == 0).then(|| i128::from(integer / power)),
+        Some(power) => integer.is_multiple_of(*power).then(|| i128::from(integer / power)),
         None => (integer == 0).then_some(0),
     }
 }

@@ -2,9 +2,7 @@
 
 use super::column::{ColumnDecoder, Fault, unrepresentable};
 use crate::types::{Unrepresentable, Wire};
-use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, PrimitiveBuilder, StringBuilder,
-};
+use arrow::array::{ArrayRef, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, PrimitiveBuilder, StringBuilder};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
@@ -18,11 +16,7 @@ const EPOCH_DAYS: i32 = 10_957;
 const DAY_MICROS: i64 = 86_400_000_000;
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * DAY_MICROS;
 
-pub(super) fn decoder(
-    wire: &Wire,
-    data_type: &DataType,
-    policy: Unrepresentable,
-) -> Option<Box<dyn ColumnDecoder>> {
+pub(super) fn decoder(wire: &Wire, data_type: &DataType, policy: Unrepresentable) -> Option<Box<dyn ColumnDecoder>> {
     Some(match wire {
         Wire::Bool => Box::new(Bool(BooleanBuilder::new())),
         Wire::Int2 => fixed::<Int16Type, 2>(data_type, policy, |bytes, _| Ok(Some(i16::from_be_bytes(bytes)))),

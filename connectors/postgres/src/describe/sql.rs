@@ -58,14 +58,16 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1::pg_catalog.name AND c.relname = $2::pg_catalog.name AND c.relkind IN ('r', 'v', 'm', 'p', 'f')";
 
 /// Its columns, with what the statistics tell. The scale of a numeric without precision is the largest that a sampled
-/// value has. For a partitioned table the statistics of the whole tree count.
+/// value has. For a partitioned table the statistics of the whole tree count. A database's own collation is C only if it is
+/// not ICU's, which older versions have no column for.
 pub(crate) const COLUMNS: &str = "
 SELECT a.attname::pg_catalog.text AS name, a.attnum, a.atttypid AS type, a.atttypmod AS typmod, a.attnotnull AS not_null,
        pg_catalog.format_type(a.atttypid, a.atttypmod) AS native_type,
        coalesce(l.collisdeterministic, true) AS deterministic,
        coalesce(CASE l.collprovider
                   WHEN 'c' THEN l.collcollate IN ('C', 'POSIX')
-                  WHEN 'd' THEN (SELECT d.datcollate IN ('C', 'POSIX') FROM pg_catalog.pg_database d
+                  WHEN 'd' THEN (SELECT d.datcollate IN ('C', 'POSIX')
+                                   AND coalesce(pg_catalog.to_jsonb(d) ->> 'datlocprovider', 'c') = 'c' FROM pg_catalog.pg_database d
                                  WHERE d.datname = pg_catalog.current_database())
                 END, false) AS is_c,
        s.null_frac AS null_fraction, s.avg_width AS width, s.n_distinct AS distinct,

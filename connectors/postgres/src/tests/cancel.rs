@@ -20,7 +20,12 @@ async fn a_dropped_query_is_cancelled_at_the_server() {
     database.psql("CREATE VIEW slow AS SELECT i, pg_sleep(0.02)::text AS s FROM generate_series(1, 100000) i");
     let source = database.attach(&[("pool_size", "1")]).await;
     let context = context();
-    let frame = session(&source, &context, &["slow"]).await.expect("described").sql("SELECT * FROM slow").await.expect("planned");
+    let frame = session(&source, &context, &["slow"])
+        .await
+        .expect("described")
+        .sql("SELECT * FROM slow")
+        .await
+        .expect("planned");
     let mut stream = frame.execute_stream().await.expect("started");
     let waited = tokio::time::timeout(Duration::from_millis(700), stream.next()).await;
     assert!(waited.is_err(), "the view is slow");

@@ -85,7 +85,9 @@ async fn all_scans_of_a_query_see_one_snapshot() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ranges_of_pages_give_each_row_once() {
     let database = Database::create();
-    database.psql("CREATE TABLE big AS SELECT i AS id, repeat('x', 500) AS t FROM generate_series(1, 60000) i; ANALYZE big");
+    database.psql(
+        "CREATE TABLE big AS SELECT i AS id, repeat('x', 500) AS t FROM generate_series(1, 60000) i; ANALYZE big",
+    );
     for size in ["1", "2", "4"] {
         let source = database.attach(&[("pool_size", size)]).await;
         let sql = "SELECT count(*) || ' ' || sum(id) || ' ' || max(length(t)) FROM big";

@@ -75,12 +75,16 @@ pub(super) async fn run(
     frame.collect().await.map_err(Error::from_datafusion)
 }
 
-pub(super) async fn session(source: &Arc<dyn Source>, context: &ReadContext, tables: &[&str]) -> Result<SessionContext> {
+pub(super) async fn session(
+    source: &Arc<dyn Source>,
+    context: &ReadContext,
+    tables: &[&str],
+) -> Result<SessionContext> {
     let config = SessionConfig::new().with_target_partitions(context.partitions());
     let session = SessionContext::new_with_config(config);
     for name in tables {
         let dataset = source.dataset(context, "public", name).await?.expect("the table exists");
-        let reference = datafusion::sql::TableReference::bare(*name);
+        let reference = datafusion::common::TableReference::bare(*name);
         session.register_table(reference, dataset.provider).map_err(Error::from_datafusion)?;
     }
     Ok(session)

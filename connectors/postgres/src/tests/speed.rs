@@ -15,7 +15,12 @@ async fn a_slow_reader_holds_the_server_back() {
     let database = Database::create();
     database.psql("CREATE VIEW wide AS SELECT i, repeat('x', 10000) AS t FROM generate_series(1, 60000) i");
     let source = database.attach(&[]).await;
-    let frame = session(&source, &context(), &["wide"]).await.expect("described").sql("SELECT * FROM wide").await.expect("planned");
+    let frame = session(&source, &context(), &["wide"])
+        .await
+        .expect("described")
+        .sql("SELECT * FROM wide")
+        .await
+        .expect("planned");
     let mut stream = frame.execute_stream().await.expect("started");
     let before = resident_kib();
     stream.next().await.expect("rows").expect("good rows");

@@ -6,7 +6,11 @@ use std::path::Path;
 use std::process::Command;
 
 fn openssl(arguments: &[&str], folder: &Path) {
-    let done = Command::new("openssl").args(arguments).current_dir(folder).output().expect("openssl is installed: apt-get install openssl");
+    let done = Command::new("openssl")
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("openssl is installed: apt-get install openssl");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
@@ -15,10 +19,64 @@ fn openssl(arguments: &[&str], folder: &Path) {
 async fn sslmode_decides_what_is_verified() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path();
-    openssl(&["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", "-days", "2"], path);
-    openssl(&["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost"], path);
+    openssl(
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.pem",
+            "-subj",
+            "/CN=authority",
+            "-days",
+            "2",
+        ],
+        path,
+    );
+    openssl(
+        &[
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            "server.key",
+            "-out",
+            "server.csr",
+            "-subj",
+            "/CN=localhost",
+        ],
+        path,
+    );
     std::fs::write(path.join("names"), "subjectAltName=DNS:localhost").expect("written");
-    openssl(&["x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem", "-days", "1", "-extfile", "names"], path);
+    openssl(
+        &[
+            "x509",
+            "-req",
+            "-in",
+            "server.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-out",
+            "server.pem",
+            "-days",
+            "1",
+            "-extfile",
+            "names",
+        ],
+        path,
+    );
     let server = Postgres::builder().tls(&path.join("server.pem"), &path.join("server.key")).start();
     let root = path.join("ca.pem").display().to_string();
     let by_name = server.url().replace("127.0.0.1", "localhost");

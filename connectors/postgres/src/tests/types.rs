@@ -20,27 +20,93 @@ const CASES: &[Case] = &[
     ("oid", &["0", "4294967295"], "v::text", "UInt32"),
     ("xid", &["'0'", "'4294967295'"], "v::text", "UInt32"),
     ("xid8", &["'0'", "'18446744073709551615'"], "v::text", "UInt64"),
-    ("float4", &["0", "-0.0", "1.1", "'NaN'", "'Infinity'", "3.4028235e38", "1e-45"], "encode(float4send(v), 'hex')", "Float32"),
-    ("float8", &["0", "'-0'", "1.1", "'NaN'", "'-Infinity'", "1.7976931348623157e308", "5e-324"], "encode(float8send(v), 'hex')", "Float64"),
-    ("numeric(12,2)", &["0", "0.01", "-9999999999.99", "9999999999.99", "100", "10000", "12345678.90"], "v::text", "Decimal128(12, 2)"),
-    ("numeric(38,10)", &["0", "9999999999999999999999999999.9999999999", "-0.0000000001", "10000.00010000"], "v::text", "Decimal128(38, 10)"),
-    ("numeric(76,20)", &["0", "99999999999999999999999999999999999999999999999999999999.99999999999999999999", "-1e55", "0.00000000000000000001"], "v::text", "Decimal256(76, 20)"),
+    (
+        "float4",
+        &["0", "-0.0", "1.1", "'NaN'", "'Infinity'", "3.4028235e38", "1e-45"],
+        "encode(float4send(v), 'hex')",
+        "Float32",
+    ),
+    (
+        "float8",
+        &["0", "'-0'", "1.1", "'NaN'", "'-Infinity'", "1.7976931348623157e308", "5e-324"],
+        "encode(float8send(v), 'hex')",
+        "Float64",
+    ),
+    (
+        "numeric(12,2)",
+        &["0", "0.01", "-9999999999.99", "9999999999.99", "100", "10000", "12345678.90"],
+        "v::text",
+        "Decimal128(12, 2)",
+    ),
+    (
+        "numeric(38,10)",
+        &["0", "9999999999999999999999999999.9999999999", "-0.0000000001", "10000.00010000"],
+        "v::text",
+        "Decimal128(38, 10)",
+    ),
+    (
+        "numeric(76,20)",
+        &[
+            "0",
+            "99999999999999999999999999999999999999999999999999999999.99999999999999999999",
+            "-1e55",
+            "0.00000000000000000001",
+        ],
+        "v::text",
+        "Decimal256(76, 20)",
+    ),
     ("numeric(5,0)", &["0", "-99999", "99999", "10000"], "v::text", "Decimal128(5, 0)"),
     ("numeric(3,-2)", &["100", "-99900"], "v::text", "Decimal128(5, 0)"),
     ("numeric(2,4)", &["0.0099", "-0.0001"], "v::text", "Decimal128(4, 4)"),
-    ("numeric", &["1", "-1.5", "0.00000000000000000001", "123456789012345678901234567890.125"], "round(v, 20)::text", "Decimal256(76, 20)"),
+    (
+        "numeric",
+        &["1", "-1.5", "0.00000000000000000001", "123456789012345678901234567890.125"],
+        "round(v, 20)::text",
+        "Decimal256(76, 20)",
+    ),
     ("text", &["''", "'a'", "' a '", "'ü€𝄞'", "E'a\\\\b''c\"d'"], "v", "Utf8"),
     ("varchar(5)", &["''", "'abcde'", "'ab '"], "v", "Utf8"),
     ("char(5)", &["''", "'abc'"], "rpad(v::text, 5)", "Utf8"),
     ("name", &["'pg_class'"], "v::text", "Utf8"),
     ("\"char\"", &["'x'", "''"], "v::text", "Utf8"),
     ("bytea", &["'\\x'", "'\\x00ff27'"], "encode(v, 'hex')", "Binary"),
-    ("date", &["'1970-01-01'", "'1969-12-31'", "'4713-01-01 BC'", "'5874897-12-31'"], "(v - '1970-01-01'::date)::text", "Date32"),
+    (
+        "date",
+        &["'1970-01-01'", "'1969-12-31'", "'4713-01-01 BC'", "'5874897-12-31'"],
+        "(v - '1970-01-01'::date)::text",
+        "Date32",
+    ),
     ("time", &["'00:00:00'", "'23:59:59.999999'"], MICROS, "Time64(µs)"),
-    ("timestamp", &["'1970-01-01'", "'1969-12-31 23:59:59.999999'", "'1500-02-03 04:05:06.789'", "'4713-01-01 00:00:00 BC'", "'2500-01-01 00:00:00.000001'"], MICROS, "Timestamp(µs)"),
-    ("timestamptz", &["'1970-01-01 00:00:00+02'", "'2262-04-12 00:00:00Z'", "'1900-01-01 00:00:00+05:30'"], MICROS, "Timestamp(µs, \"UTC\")"),
-    ("interval", &["'1 year 2 mons 3 days 04:05:06.000007'", "'-1 mons +2 days -00:00:00.000001'", "'0'"], INTERVAL, "Interval(MonthDayNano)"),
-    ("uuid", &["'00000000-0000-0000-0000-000000000000'", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'"], "replace(v::text, '-', '')", "FixedSizeBinary(16)"),
+    (
+        "timestamp",
+        &[
+            "'1970-01-01'",
+            "'1969-12-31 23:59:59.999999'",
+            "'1500-02-03 04:05:06.789'",
+            "'4713-01-01 00:00:00 BC'",
+            "'2500-01-01 00:00:00.000001'",
+        ],
+        MICROS,
+        "Timestamp(µs)",
+    ),
+    (
+        "timestamptz",
+        &["'1970-01-01 00:00:00+02'", "'2262-04-12 00:00:00Z'", "'1900-01-01 00:00:00+05:30'"],
+        MICROS,
+        "Timestamp(µs, \"UTC\")",
+    ),
+    (
+        "interval",
+        &["'1 year 2 mons 3 days 04:05:06.000007'", "'-1 mons +2 days -00:00:00.000001'", "'0'"],
+        INTERVAL,
+        "Interval(MonthDayNano)",
+    ),
+    (
+        "uuid",
+        &["'00000000-0000-0000-0000-000000000000'", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'"],
+        "replace(v::text, '-', '')",
+        "FixedSizeBinary(16)",
+    ),
     ("timetz", &["'23:59:59.5+05:30'", "'24:00:00-08'"], "v::text", "Utf8"),
     ("json", &["'{\"a\":  1}'"], "v::text", "Utf8"),
     ("jsonb", &["'{\"b\":  1, \"a\": [null]}'"], "v::text", "Utf8"),
@@ -75,14 +141,34 @@ const CASES: &[Case] = &[
     ("positive", &["1", "7"], "v::text", "Int32"),
     ("price", &["1.25"], "v::text", "Decimal128(6, 2)"),
     ("int4[]", &["'{}'", "'{1,NULL,3}'"], "LIST(e::text)", "List(Int32)"),
-    ("uuid[]", &["'{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}'"], "LIST(replace(e::text, '-', ''))", "List(FixedSizeBinary(16))"),
-    ("timestamp[]", &["'{1969-12-31 23:59:59,NULL}'"], "LIST((extract(epoch FROM e) * 1000000)::int8::text)", "List(Timestamp(µs))"),
+    (
+        "uuid[]",
+        &["'{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}'"],
+        "LIST(replace(e::text, '-', ''))",
+        "List(FixedSizeBinary(16))",
+    ),
+    (
+        "timestamp[]",
+        &["'{1969-12-31 23:59:59,NULL}'"],
+        "LIST((extract(epoch FROM e) * 1000000)::int8::text)",
+        "List(Timestamp(µs))",
+    ),
     ("varchar(3)[]", &["'{abc,\"\",NULL}'"], "LIST(e)", "List(Utf8)"),
     ("numeric(6,2)[]", &["'{1.25,-0.01}'"], "LIST(e::text)", "List(Decimal128(6, 2))"),
     ("inet[]", &["'{10.0.0.1/8,::1}'"], "LIST(e::text)", "List(Utf8)"),
     ("mood[]", &["'{sad,it''s}'"], "LIST(e::text)", "List(Utf8)"),
-    ("pair", &["ROW(1, 'x')", "ROW(NULL, 'ü')"], "'{' || coalesce((v).a::text, 'NULL') || ',' || (v).b || '}'", "Struct"),
-    ("pair[]", &["ARRAY[ROW(1, 'x')::pair, NULL]"], "LIST('{' || coalesce((e).a::text, 'NULL') || ',' || (e).b || '}')", "List(Struct)"),
+    (
+        "pair",
+        &["ROW(1, 'x')", "ROW(NULL, 'ü')"],
+        "'{' || coalesce((v).a::text, 'NULL') || ',' || (v).b || '}'",
+        "Struct",
+    ),
+    (
+        "pair[]",
+        &["ARRAY[ROW(1, 'x')::pair, NULL]"],
+        "LIST('{' || coalesce((e).a::text, 'NULL') || ',' || (e).b || '}')",
+        "List(Struct)",
+    ),
     ("tagged", &["ROW('10.0.0.1', 1)"], "v::text", "Utf8"),
 ];
 
@@ -158,7 +244,8 @@ async fn every_type_reads_as_psql_prints_it() {
     let database = Database::create();
     let mut setup = DEFINITIONS.to_string();
     for (index, (pg_type, values, ..)) in CASES.iter().enumerate() {
-        setup.push_str(&format!("CREATE TABLE t{index} (n int4, v {pg_type}); INSERT INTO t{index} VALUES (-1, NULL);"));
+        setup
+            .push_str(&format!("CREATE TABLE t{index} (n int4, v {pg_type}); INSERT INTO t{index} VALUES (-1, NULL);"));
         for (n, value) in values.iter().enumerate() {
             setup.push_str(&format!("INSERT INTO t{index} VALUES ({n}, {value});"));
         }
@@ -184,10 +271,7 @@ async fn every_type_reads_as_psql_prints_it() {
             }
             ours.extend((0..batch.num_rows()).map(|row| canonical(batch.column(1).as_ref(), row)));
         }
-        let sql = format!(
-            "SELECT CASE WHEN n < 0 THEN 'NULL' ELSE {} END FROM t{index} ORDER BY n",
-            in_sql(form)
-        );
+        let sql = format!("SELECT CASE WHEN n < 0 THEN 'NULL' ELSE {} END FROM t{index} ORDER BY n", in_sql(form));
         let theirs = database.psql(&sql);
         let theirs: Vec<&str> = theirs.trim_end_matches('\n').split('\n').collect();
         if ours != theirs || ours.len() != values.len() + 1 {
@@ -251,6 +335,9 @@ async fn unrepresentable_values_follow_the_option() {
         let nulls = run(&nulling, &context(), &[&table], &sql).await.expect("it became NULL");
         assert!(nulls[0].column(0).is_null(0), "{pg_type}");
         let texts = run(&texting, &context(), &[&table], &sql).await.expect("it is a text");
-        assert_eq!(texts[0].column(0).as_string::<i32>().value(0), database.psql(&format!("SELECT v::text FROM {table}")).trim_end());
+        assert_eq!(
+            texts[0].column(0).as_string::<i32>().value(0),
+            database.psql(&format!("SELECT v::text FROM {table}")).trim_end()
+        );
     }
 }

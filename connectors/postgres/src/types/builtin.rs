@@ -65,19 +65,6 @@ impl Base {
         BASES.iter().find(|(known, ..)| *known == oid).map(|(.., base)| *base)
     }
 
-    pub(crate) fn oid(self) -> u32 {
-        self.row().0
-    }
-
-    /// The name in `pg_type`.
-    pub(crate) fn name(self) -> &'static str {
-        self.row().1
-    }
-
-    fn row(self) -> &'static (u32, &'static str, Self) {
-        BASES.iter().find(|(.., base)| *base == self).expect("every base type is in the table")
-    }
-
     /// Whether values of the type are strings to PostgreSQL.
     pub(crate) fn is_text(self) -> bool {
         matches!(self, Self::Text | Self::Varchar | Self::Bpchar | Self::Name)
