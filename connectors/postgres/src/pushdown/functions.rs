@@ -57,6 +57,9 @@ pub(crate) const NAMES: &[&str] = &[
 
 /// A call of DataFusion's function `name`.
 pub(crate) fn translate(name: &str, arguments: Vec<Typed>) -> Result<Typed, Reason> {
+    if !NAMES.contains(&name) {
+        return Err(unlisted(name));
+    }
     match name {
         "coalesce" | "nvl" => coalesce(arguments),
         "nullif" => nullif(arguments),

@@ -17,7 +17,8 @@ pub(crate) fn print(query: &Query) -> String {
     sql
 }
 
-/// An expression as text, for EXPLAIN and tests.
+/// An expression as text.
+#[cfg(test)]
 pub(crate) fn print_expr(expr: &Expr) -> String {
     let mut sql = String::new();
     write_expr(&mut sql, expr);

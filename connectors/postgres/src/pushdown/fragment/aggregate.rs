@@ -46,6 +46,9 @@ fn function(expr: &Expr, columns: &Columns<'_>) -> Result<Typed, Reason> {
     if !call.params.order_by.is_empty() || call.params.null_treatment.is_some() {
         return Err(reason::semantics(format!("{name}() with an order of its own")));
     }
+    if !NAMES.contains(&name) {
+        return Err(reason::semantics(format!("{name}() is not known to mean the same")));
+    }
     let filter = call.params.filter.as_ref().map(|filter| condition(filter, columns)).transpose()?;
     let call = Call { name, call, columns, filter };
     match name {
@@ -56,7 +59,7 @@ fn function(expr: &Expr, columns: &Columns<'_>) -> Result<Typed, Reason> {
         "max" => call.extreme("max", "bool_or"),
         "bool_and" => call.boolean("bool_and"),
         "bool_or" => call.boolean("bool_or"),
-        _ => Err(reason::semantics(format!("{name}() is not known to mean the same"))),
+        _ => Err(reason::lacks(format!("{name}() has no translation"))),
     }
 }
 

@@ -72,7 +72,8 @@ impl World {
     }
 
     async fn run(&self, sql: &str, pushdown: bool) -> Result<Answer> {
-        let context = ReadContext::builder(QueryId::new("oracle"), Principal::new("oracle")).pushdown(pushdown).build();
+        let context =
+            ReadContext::builder(QueryId("oracle".into()), Principal("oracle".into())).pushdown(pushdown).build();
         for table in ["a", "b"] {
             let dataset = self.source.dataset(&context, "public", table).await?.expect("the table exists");
             let name = TableName { catalog: CatalogName::new("shop"), schema: "public".into(), table: table.into() };
