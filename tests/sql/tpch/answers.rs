@@ -57,8 +57,9 @@ fn same_value(kind: &DataType, ours: &str, theirs: Option<&str>) -> bool {
     }
     let tolerance = match kind {
         DataType::Float32 | DataType::Float64 => Tolerance::Relative(FLOAT_TOLERANCE),
-        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) if is_longer(ours, theirs) => {
-            Tolerance::Absolute(10f64.powi(-i32::from(*scale)))
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => {
+            let unit = if is_longer(ours, theirs) { 10f64.powi(-i32::from(*scale)) } else { 0.0 };
+            Tolerance::Absolute(unit)
         }
         _ => return false,
     };
