@@ -67,7 +67,7 @@ fn run_document(name: &str) {
     bash.env("AWS_ACCESS_KEY_ID", servers.s3.access_key()).env("AWS_SECRET_ACCESS_KEY", servers.s3.secret_key());
     let output = bash.output().expect("run bash");
     let said = format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{name} does not run:\n{said}");
+    assert!(output.status.success(), "{name} does not run ({}):\n{said}", output.status);
 }
 
 /// A fenced block with its language and the line it begins on.
