@@ -14,6 +14,10 @@ pub(crate) fn translate(left: Typed, operator: Operator, right: Typed) -> Result
 
 /// `operand IN (items)`. Constants stay a list, which PostgreSQL can look up in an index or hash.
 pub(crate) fn in_list(operand: Typed, items: Vec<Typed>, negated: bool) -> Result<Expr, Reason> {
+    // DataFusion looks the values of a longer list up by their bits, and tells 0 from -0 there, though not in `=`.
+    if operand.kind == Kind::Float && !items.iter().all(|item| is_nonzero_float(&item.expr)) {
+        return Err(reason::semantics("a list of floats with 0 in it, or with what may be 0"));
+    }
     let constant = |item: &Typed| item.constant.is_some() || is_literal(&item.expr);
     if items.iter().all(constant) {
         let mut list = Vec::with_capacity(items.len());
@@ -30,6 +34,15 @@ pub(crate) fn in_list(operand: Typed, items: Vec<Typed>, negated: bool) -> Resul
         items.into_iter().map(|item| translate(operand.clone(), Operator::Eq, item)).collect::<Result<Vec<_>, _>>()?;
     let any = Expr::any(equalities).expect("a list has an item");
     Ok(if negated { Expr::Not(Box::new(any)) } else { any })
+}
+
+fn is_nonzero_float(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(Literal::Null) => true,
+        Expr::Literal(Literal::Text(text)) => text.as_str().parse::<f64>().is_ok_and(|value| value != 0.0),
+        Expr::Cast(inner, _) => is_nonzero_float(inner),
+        _ => false,
+    }
 }
 
 fn is_literal(expr: &Expr) -> bool {

@@ -111,6 +111,7 @@ impl Tally {
             println!("failed alike: {error}");
         }
         let never: Vec<_> = self.pushed.iter().filter(|(_, count)| **count == 0).map(|(pair, _)| pair).collect();
+        println!("never pushed: {never:?}");
         let shown: Vec<_> = self.failures.iter().take(40).map(String::as_str).collect();
         assert!(self.failures.is_empty(), "seed {seed}: {} differ:\n{}", self.failures.len(), shown.join("\n"));
         assert!(never.is_empty(), "seed {seed}: never pushed: {never:?}");
