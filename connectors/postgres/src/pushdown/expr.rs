@@ -145,6 +145,9 @@ impl Translator<'_> {
     /// The searched form throughout: an operand is compared as any `=` would be.
     fn case(self, case: &Case) -> Result<Typed, Reason> {
         let operand = case.expr.as_ref().map(|operand| self.expr(operand)).transpose()?;
+        if operand.as_ref().is_some_and(|operand| operand.kind == Kind::Float) {
+            return Err(reason::semantics("CASE of a float tells 0 from -0 here, and not there"));
+        }
         let mut conditions = Vec::with_capacity(case.when_then_expr.len());
         let mut values = Vec::with_capacity(case.when_then_expr.len() + 1);
         for (when, then) in &case.when_then_expr {

@@ -97,6 +97,9 @@ fn coalesce(arguments: Vec<Typed>) -> Result<Typed, Reason> {
 /// As a CASE, so that the comparison is ours.
 fn nullif(arguments: Vec<Typed>) -> Result<Typed, Reason> {
     let [value, other] = take("nullif", arguments)?;
+    if value.kind == Kind::Float {
+        return Err(reason::semantics("nullif() of floats may tell 0 from -0 here, and not there"));
+    }
     if matches!(value.kind, Kind::Null | Kind::Opaque) {
         return Err(reason::type_("nullif() of a value without a type"));
     }

@@ -169,7 +169,7 @@ pub(super) const COLUMNS: &[Column] = &[
         name: "n",
         pg_type: "numeric",
         values: &["0", "1", "1.0", "1.50", "-0.00001", "123456789012345678901234567890.1234567890", "7"],
-        constants: &["arrow_cast(1.5, 'Decimal256(76, 20)')", "arrow_cast(0, 'Decimal256(76, 20)')"],
+        constants: &["arrow_cast(1.5, 'Decimal256(76, 10)')", "arrow_cast(0, 'Decimal256(76, 10)')"],
     },
     Column { name: "t", pg_type: "text", values: TEXTS, constants: TEXT_CONSTANTS },
     Column { name: "v", pg_type: "varchar(20)", values: TEXTS, constants: TEXT_CONSTANTS },
