@@ -16,6 +16,7 @@ use datafusion_expr::{Expr, TableType};
 use datafusion_physical_plan::ExecutionPlan;
 use datafusion_session::{Session, TableProvider};
 use polder_catalog::{Error, PassThrough, ReadContext, Result, SqlState};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -40,6 +41,7 @@ impl PassThrough for Verbatim {
             return Err(endpoint.at(Error::fix(SqlState::SYNTAX, "the text returns no rows")
                 .with_hint("query() takes one SELECT, VALUES, TABLE or WITH; sources are only read from")));
         }
+        let columns = with_unique_names(columns);
         Ok(Arc::new(VerbatimTable {
             pool: Arc::clone(&self.pool),
             context: context.clone(),
@@ -50,6 +52,22 @@ impl PassThrough for Verbatim {
             columns,
         }))
     }
+}
+
+/// A result may have two columns of one name, a table may not: the second `b` is named `b_1`.
+fn with_unique_names(mut columns: Vec<VerbatimColumn>) -> Vec<VerbatimColumn> {
+    let mut taken: HashSet<String> = HashSet::new();
+    for column in &mut columns {
+        let name = column.output.field.name().clone();
+        let numbered = (1..).map(|number| format!("{name}_{number}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|candidate| !taken.contains(candidate));
+        let free = free.expect("there are more numbers than columns");
+        if free != name {
+            column.output.field = Arc::new(column.output.field.as_ref().clone().with_name(&free));
+        }
+        taken.insert(free);
+    }
+    columns
 }
 
 /// A column of the text's result.
