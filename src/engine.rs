@@ -229,3 +229,6 @@ fn available_memory() -> usize {
         (None, None) => UNKNOWN,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,8 @@ pub enum ReasonCode {
     Off,
     /// What it stands on was kept local already.
     Input,
+    /// The source did the work; what remains here makes its result exact.
+    Finishes,
 }
 
 impl ReasonCode {
@@ -84,6 +86,7 @@ impl ReasonCode {
             Self::Cost => "cost",
             Self::Off => "pushdown_off",
             Self::Input => "input_local",
+            Self::Finishes => "finishes",
         }
     }
 }

@@ -3,9 +3,11 @@
 use crate::catalogs::{POLDER, PUBLIC};
 use crate::config::Config;
 use crate::engine::Inner;
+use crate::plan::cooperate::cooperate;
 use crate::plan::federate::{self, Declined};
-use crate::plan::marks::{Marks, UuidType};
+use crate::plan::marks::Marks;
 use crate::plan::names::{PassThroughCall, QUERY};
+use crate::plan::types::SqlTypes;
 use crate::session::Settings;
 use crate::sql::Query;
 use datafusion::catalog::{
@@ -68,7 +70,7 @@ pub(crate) fn template(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<Ses
         .with_runtime_env(Arc::clone(runtime))
         .with_default_features()
         .with_analyzer_rules(rules)
-        .with_type_planner(Arc::new(UuidType))
+        .with_type_planner(Arc::new(SqlTypes))
         .build())
 }
 
@@ -97,7 +99,7 @@ impl<'a> Planner<'a> {
         let optimized = state.optimize(&plan).map_err(Error::from_datafusion)?;
         let (logical, declined) = federate::push(optimized)?;
         let physical = state.query_planner().create_physical_plan(&logical, &state).await;
-        let physical = physical.map_err(Error::from_datafusion)?;
+        let physical = physical.and_then(cooperate).map_err(Error::from_datafusion)?;
         Ok(Planned { logical, physical, state, declined, pushdown: self.context.pushdown() })
     }
 

@@ -1,12 +1,13 @@
 //! EXPLAIN: what each source is asked, and for everything kept here, why.
 //!
-//! The tree is the physical plan that runs, without the operators that only move batches between threads (VERBOSE shows
-//! those too). Under each scan stands the exact request; beside each operator over one source's rows, the reason why the
+//! The tree is the physical plan that runs, without the operators that only move batches between threads or rename columns
+//! (VERBOSE shows those too). Under each scan stands the exact request; beside each operator over one source's rows, the reason why the
 //! source does not do it.
 
 use crate::plan::Planned;
 use crate::plan::federate::Operator;
 use crate::session::rows_and_bytes;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{
@@ -64,7 +65,7 @@ impl Explanation<'_> {
             self.scan(plan, name, source, &indent, lines);
             return;
         }
-        let is_plumbing = PLUMBING.contains(&plan.name());
+        let is_plumbing = PLUMBING.contains(&plan.name()) || only_renames(plan);
         if !is_plumbing || self.verbose {
             lines.push(format!("{indent}{}{}", self.head(plan), self.local_metrics(plan)));
             if let Some(reason) = self.reason(plan) {
@@ -162,14 +163,18 @@ impl Explanation<'_> {
     }
 }
 
-fn operator(plan: &Arc<dyn ExecutionPlan>) -> Option<Operator> {
-    let is_join = plan.is::<HashJoinExec>()
+/// Whether a node joins two inputs.
+pub(crate) fn is_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<HashJoinExec>()
         || plan.is::<NestedLoopJoinExec>()
         || plan.is::<CrossJoinExec>()
         || plan.is::<SortMergeJoinExec>()
         || plan.is::<PiecewiseMergeJoinExec>()
-        || plan.is::<SymmetricHashJoinExec>();
-    if is_join {
+        || plan.is::<SymmetricHashJoinExec>()
+}
+
+fn operator(plan: &Arc<dyn ExecutionPlan>) -> Option<Operator> {
+    if is_join(plan) {
         Some(Operator::Join)
     } else if plan.is::<FilterExec>() {
         Some(Operator::Filter)
@@ -208,16 +213,22 @@ fn lacking(catalog: &CatalogName, can: Capabilities, operator: Operator) -> Opti
 /// Why the rest stays although the source could: it finishes what the source began, or stands on what stayed here.
 fn finishing(operator: Operator) -> Reason {
     match operator {
-        Operator::Filter => Reason::new(ReasonCode::Semantics, "see the filters listed at the scan below"),
-        Operator::Limit | Operator::Sort => Reason::new(
-            ReasonCode::Input,
-            "the order and the number of rows are settled here, on what the source sends",
-        ),
+        Operator::Filter => Reason::new(ReasonCode::Input, "the scan below says why its filters stay"),
+        Operator::Limit => {
+            Reason::new(ReasonCode::Finishes, "each stream of the source stops early; the count is settled here")
+        }
+        Operator::Sort => Reason::new(ReasonCode::Finishes, "the order of the rows that the source sends is made here"),
         Operator::Projection => Reason::new(ReasonCode::Cost, "computing columns here moves no more rows"),
         Operator::Aggregate | Operator::Join | Operator::Window | Operator::Union => {
             Reason::new(ReasonCode::Input, "it stands on what is computed here")
         }
     }
+}
+
+/// A projection that computes nothing.
+fn only_renames(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let projection = plan.downcast_ref::<ProjectionExec>();
+    projection.is_some_and(|projection| projection.expr().iter().all(|item| item.expr.is::<Column>()))
 }
 
 /// From the first to the last row of a scan, over all its partitions.

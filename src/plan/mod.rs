@@ -5,6 +5,8 @@ pub(crate) mod explain;
 mod federate;
 mod marks;
 mod names;
+mod types;
+mod cooperate;
 
 pub(crate) use bind::{Planned, Planner, Tables, template, with_column_names};
 pub(crate) use names::{PassThroughCall, names};

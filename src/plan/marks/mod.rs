@@ -12,7 +12,7 @@ mod functions;
 mod tests;
 mod uuids;
 
-pub(crate) use uuids::UuidType;
+pub(crate) use uuids::uuid_field;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};

@@ -15,12 +15,13 @@ fn session() -> SessionContext {
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(Marks));
     let state = SessionStateBuilder::new().with_default_features().with_analyzer_rules(rules);
-    let session = SessionContext::new_with_state(state.with_type_planner(Arc::new(UuidType)).build());
+    let session =
+        SessionContext::new_with_state(state.with_type_planner(Arc::new(crate::plan::types::SqlTypes)).build());
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     let fields = vec![
         mark::marked(text("ip"), "inet", Comparison::None),
         mark::marked(text("mood"), "mood", Comparison::Equality),
-        uuids::marked(Field::new("id", uuids::BYTES, true)),
+        uuid_field("id"),
         text("plain"),
     ];
     let id = uuid::Uuid::parse_str(ID).unwrap().into_bytes();

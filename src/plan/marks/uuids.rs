@@ -1,28 +1,20 @@
-//! UUIDs in expressions: the SQL type, and texts that stand beside one.
+//! UUIDs in expressions, and texts that stand beside one.
 
 use crate::plan::marks::functions::{parse_uuid, uuid_text};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{Expr, ExprSchemable};
-use datafusion::sql::sqlparser::ast::DataType as SqlType;
 use polder_catalog::mark;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What a UUID is in Arrow.
 pub(super) const BYTES: DataType = DataType::FixedSizeBinary(16);
 
-/// Teaches the planner the type name `UUID`.
-#[derive(Debug)]
-pub(crate) struct UuidType;
-
-impl TypePlanner for UuidType {
-    fn plan_type_field(&self, sql_type: &SqlType) -> Result<Option<FieldRef>> {
-        Ok(matches!(sql_type, SqlType::Uuid).then(|| Arc::new(marked(Field::new("", BYTES, true)))))
-    }
+/// A nullable UUID column.
+pub(crate) fn uuid_field(name: &str) -> Field {
+    marked(Field::new(name, BYTES, true))
 }
 
 /// The field with Arrow's extension name.

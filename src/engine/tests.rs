@@ -1,0 +1,145 @@
+//! What an engine keeps, what it refuses, and how one dead source leaves the others alone.
+
+use super::*;
+use crate::session::Outcome;
+use arrow::array::AsArray;
+use polder_catalog::SqlState;
+
+async fn open(directory: &Path) -> Engine {
+    Engine::builder().data_dir(Some(directory.to_path_buf())).open().await.unwrap()
+}
+
+/// The first column of a statement's rows, or its tag.
+async fn run(engine: &Engine, sql: &str) -> Result<Vec<String>> {
+    match engine.session().run(sql).await? {
+        Outcome::Done(tag) => Ok(vec![tag]),
+        Outcome::Rows(rows) => {
+            let batches = rows.collect().await?;
+            let texts = batches.iter().flat_map(|batch| {
+                let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8).unwrap();
+                column.as_string::<i32>().iter().map(|text| text.unwrap_or("NULL").to_string()).collect::<Vec<_>>()
+            });
+            Ok(texts.collect())
+        }
+    }
+}
+
+async fn refused(engine: &Engine, sql: &str) -> Error {
+    run(engine, sql).await.expect_err(sql)
+}
+
+const TABLES: &str = "CREATE CATALOG m USING memory WITH (tables = 'orders (id bigint PRIMARY KEY, note text)')";
+
+#[tokio::test]
+async fn definitions_survive_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    run(&engine, TABLES).await.unwrap();
+    run(&engine, "CREATE VIEW notes (n) AS SELECT note FROM m.orders WHERE note <> '\\'").await.unwrap();
+    engine.close().await.unwrap();
+    let engine = open(directory.path()).await;
+    assert_eq!(engine.catalog_names(), ["m"]);
+    assert_eq!(run(&engine, "SELECT count(*) FROM notes").await.unwrap(), ["0"]);
+    run(&engine, "DROP CATALOG m CASCADE").await.unwrap();
+    engine.close().await.unwrap();
+    assert_eq!(run(&open(directory.path()).await, "SHOW TABLES FROM public").await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_views_stand_on_is_not_dropped_by_mistake() {
+    let engine = Engine::builder().open().await.unwrap();
+    run(&engine, TABLES).await.unwrap();
+    run(&engine, "CREATE VIEW a AS SELECT * FROM m.orders").await.unwrap();
+    run(&engine, "CREATE VIEW b AS SELECT * FROM a").await.unwrap();
+    let error = refused(&engine, "DROP CATALOG m").await;
+    assert_eq!(error.state(), SqlState::DEPENDENTS);
+    assert_eq!(error.detail(), Some("views: a, b"));
+    assert_eq!(refused(&engine, "DROP VIEW a").await.state(), SqlState::DEPENDENTS);
+    run(&engine, "DROP VIEW a CASCADE").await.unwrap();
+    assert_eq!(refused(&engine, "SELECT * FROM b").await.state(), SqlState::NO_TABLE);
+    run(&engine, "DROP CATALOG m").await.unwrap();
+}
+
+#[tokio::test]
+async fn altering_a_catalog_keeps_what_stands_on_it() {
+    let engine = Engine::builder().open().await.unwrap();
+    run(&engine, TABLES).await.unwrap();
+    run(&engine, "CREATE VIEW a AS SELECT * FROM m.orders").await.unwrap();
+    run(&engine, "ALTER CATALOG m SET (history_max = 5)").await.unwrap();
+    assert_eq!(run(&engine, "SELECT count(*) FROM a").await.unwrap(), ["0"]);
+    assert_eq!(refused(&engine, "ALTER CATALOG m SET (no_such = 1)").await.state(), SqlState::PARAMETER);
+    assert_eq!(refused(&engine, "ALTER CATALOG x SET (a = 1)").await.state(), SqlState::NO_CATALOG);
+}
+
+#[tokio::test]
+async fn a_view_that_would_contain_itself_is_refused() {
+    let engine = Engine::builder().open().await.unwrap();
+    run(&engine, "CREATE VIEW a AS SELECT 1 AS one").await.unwrap();
+    run(&engine, "CREATE VIEW b AS SELECT * FROM a").await.unwrap();
+    assert_eq!(refused(&engine, "CREATE OR REPLACE VIEW a AS SELECT * FROM b").await.state(), SqlState::STATE);
+    assert_eq!(run(&engine, "SELECT * FROM b").await.unwrap(), ["1"]);
+}
+
+#[tokio::test]
+async fn a_source_that_is_down_does_not_stop_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    run(&engine, TABLES).await.unwrap();
+    // Nobody listens on port 1; attaching asks nobody.
+    let dead = "CREATE CATALOG dead USING postgres WITH (url = 'postgres://app@127.0.0.1:1/x', connect_timeout = '2s')";
+    run(&engine, dead).await.unwrap();
+    engine.close().await.unwrap();
+    let engine = open(directory.path()).await;
+    assert_eq!(run(&engine, "SELECT count(*) FROM m.orders").await.unwrap(), ["0"]);
+    let listed = run(&engine, "SHOW TABLES").await.unwrap();
+    assert!(listed.contains(&"dead".to_string()) && listed.contains(&"m".to_string()), "{listed:?}");
+    let error = refused(&engine, "SELECT * FROM dead.orders").await;
+    assert_eq!(error.state(), SqlState::CONNECTION);
+    assert!(error.message().contains("dead") && error.hint().is_some(), "{error:?}");
+}
+
+#[tokio::test]
+async fn declared_catalogs_are_changed_where_they_are_declared() {
+    let config = Config::parse("[catalogs.m]\nconnector = \"memory\"\ntables = \"t (a bigint)\"\n").unwrap();
+    let engine = Engine::builder().config(config).open().await.unwrap();
+    assert_eq!(run(&engine, "SELECT count(*) FROM m.t").await.unwrap(), ["0"]);
+    assert_eq!(refused(&engine, "DROP CATALOG m").await.state(), SqlState::STATE);
+    assert_eq!(refused(&engine, "CREATE OR REPLACE CATALOG m USING memory").await.state(), SqlState::STATE);
+}
+
+#[tokio::test]
+async fn files_of_the_machine_are_closed_unless_opened() {
+    let engine = Engine::builder().open().await.unwrap();
+    assert_eq!(refused(&engine, "SELECT * FROM '/etc/passwd'").await.state(), SqlState::PRIVILEGE);
+}
+
+#[tokio::test]
+async fn a_statement_that_runs_too_long_is_stopped() {
+    let engine = Engine::builder().open().await.unwrap();
+    let session = engine.session();
+    session.run("SET statement_timeout = '200ms'").await.unwrap();
+    let endless = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b";
+    let error = match session.run(endless).await {
+        Ok(Outcome::Rows(rows)) => rows.collect().await.expect_err("it cannot end"),
+        Ok(Outcome::Done(tag)) => panic!("a query gave {tag}"),
+        Err(error) => error,
+    };
+    assert_eq!(error.state(), SqlState::CANCELLED);
+    assert!(error.message().contains("statement timeout"), "{error}");
+}
+
+#[tokio::test]
+async fn a_dropped_query_gives_its_memory_back() {
+    let engine = Engine::builder().open().await.unwrap();
+    let sql = "SELECT a.value FROM generate_series(1, 300000) a ORDER BY a.value DESC";
+    let Outcome::Rows(mut rows) = engine.session().run(sql).await.unwrap() else { panic!("not rows") };
+    rows.next().await.unwrap();
+    drop(rows);
+    for _ in 0..100 {
+        if engine.0.runtime.memory_pool.reserved() == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("{} bytes are still reserved", engine.0.runtime.memory_pool.reserved());
+}
