@@ -85,7 +85,7 @@ impl Statements {
     }
 
     fn placed(&self, text: String) -> Statement {
-        let place = self.name.as_ref().map(|name| format!("{name}:{}", self.splitter.line()));
+        let place = self.name.as_ref().map(|name| format!("{name}:{}", self.splitter.statement_line()));
         Statement { text, place }
     }
 

@@ -93,7 +93,7 @@ impl Splitter {
     }
 
     /// The line, counted from 1, on which the last statement started.
-    pub fn line(&self) -> usize {
+    pub fn statement_line(&self) -> usize {
         self.statement_line
     }
 

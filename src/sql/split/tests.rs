@@ -89,10 +89,10 @@ fn each_statement_knows_its_line() {
     splitter.push("SELECT 1;\n\nSELECT\n2;\nSELECT 3");
     let mut lines = Vec::new();
     while splitter.next_statement().is_some() {
-        lines.push(splitter.line());
+        lines.push(splitter.statement_line());
     }
     while splitter.finish().is_some() {
-        lines.push(splitter.line());
+        lines.push(splitter.statement_line());
     }
     assert_eq!(lines, [1, 3, 5]);
 }
