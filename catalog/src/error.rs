@@ -1,6 +1,6 @@
 //! One public error. Its [`Kind`] says what to do, its [`SqlState`] is what clients of every protocol see.
 
-use datafusion_common::{DataFusionError, SchemaError};
+use datafusion_common::{Column, DataFusionError, SchemaError};
 use std::fmt;
 
 /// The result of every fallible function of the contract.
@@ -257,15 +257,15 @@ impl From<Error> for DataFusionError {
     }
 }
 
-/// Digs our own error out of the wrappers that a plan puts around it. An error shared by several partitions
-/// can only be copied, so its source is dropped.
+/// Digs our own error out of the wrappers that a plan puts around it. Where a wrapper cannot be taken apart (an error
+/// shared by several partitions, an error of Parquet's) ours is copied, and its source is dropped.
 fn take_ours(error: DataFusionError) -> Result<Error, DataFusionError> {
     match error {
         DataFusionError::External(inner) => match inner.downcast::<Error>() {
             Ok(ours) => Ok(*ours),
             Err(inner) => match inner.downcast::<DataFusionError>() {
                 Ok(nested) => take_ours(*nested),
-                Err(other) => Err(DataFusionError::External(other)),
+                Err(other) => copy_ours(DataFusionError::External(other)),
             },
         },
         DataFusionError::Context(context, inner) => {
@@ -276,9 +276,8 @@ fn take_ours(error: DataFusionError) -> Result<Error, DataFusionError> {
         }
         DataFusionError::ArrowError(inner, trace) => match *inner {
             arrow::error::ArrowError::ExternalError(external) => take_ours(DataFusionError::External(external)),
-            other => Err(DataFusionError::ArrowError(Box::new(other), trace)),
+            other => copy_ours(DataFusionError::ArrowError(Box::new(other), trace)),
         },
-        DataFusionError::Shared(shared) => copy_ours(&shared).ok_or(DataFusionError::Shared(shared)),
         DataFusionError::Collection(errors) => {
             let mut theirs = Vec::new();
             for error in errors {
@@ -289,15 +288,16 @@ fn take_ours(error: DataFusionError) -> Result<Error, DataFusionError> {
             }
             Err(theirs.into_iter().next().unwrap_or_else(|| DataFusionError::Internal("an empty error".to_string())))
         }
-        other => Err(other),
+        other => copy_ours(other),
     }
 }
 
-fn copy_ours(error: &DataFusionError) -> Option<Error> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+/// A copy of ours, if it is anywhere among the causes.
+fn copy_ours(error: DataFusionError) -> Result<Error, DataFusionError> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(current) = cause {
         if let Some(Error(inner)) = current.downcast_ref::<Error>() {
-            return Some(Error(Box::new(Inner {
+            return Ok(Error(Box::new(Inner {
                 kind: inner.kind,
                 state: inner.state,
                 message: inner.message.clone(),
@@ -308,13 +308,35 @@ fn copy_ours(error: &DataFusionError) -> Option<Error> {
         }
         cause = current.source();
     }
-    None
+    Err(error)
 }
 
 fn classify(error: DataFusionError) -> Error {
     let (kind, state) = kind_and_state(error.find_root());
-    let message = plain_message(&error);
-    Error::new(kind, state, message).with_source(error)
+    let classified = match error.find_root() {
+        DataFusionError::SchemaError(inner, _) => match &**inner {
+            SchemaError::FieldNotFound { field, valid_fields } => no_column(field, valid_fields),
+            _ => Error::new(kind, state, plain_message(&error)),
+        },
+        _ if state == SqlState::DIVISION_BY_ZERO => Error::new(kind, state, "division by zero"),
+        _ => Error::new(kind, state, plain_message(&error)),
+    };
+    classified.with_source(error)
+}
+
+/// How many columns a hint lists at most.
+const COLUMNS_LISTED_MAX: usize = 20;
+
+fn no_column(field: &Column, valid: &[Column]) -> Error {
+    let error = Error::fix(SqlState::NO_COLUMN, format!("column \"{}\" does not exist", field.flat_name()));
+    if valid.is_empty() {
+        return error;
+    }
+    let mut names: Vec<_> = valid.iter().map(|column| column.name.as_str()).take(COLUMNS_LISTED_MAX).collect();
+    if valid.len() > names.len() {
+        names.push("...");
+    }
+    error.with_hint(format!("the columns are: {}", names.join(", ")))
 }
 
 fn kind_and_state(error: &DataFusionError) -> (Kind, SqlState) {
@@ -359,9 +381,15 @@ fn kind_and_state(error: &DataFusionError) -> (Kind, SqlState) {
     }
 }
 
-/// DataFusion's message without the prefixes of its enum (`Error during planning: `) and without backtraces.
+/// DataFusion's message without the prefixes of its enum (`Error during planning: `), without backtraces, and without its
+/// plea to report a defect to its own authors.
 fn plain_message(error: &DataFusionError) -> String {
-    let message = error.strip_backtrace();
+    let message = match error {
+        DataFusionError::SQL(parser, _) => parser.to_string(),
+        DataFusionError::Internal(message) => message.clone(),
+        other => other.strip_backtrace(),
+    };
+    let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
     let prefixes = [
         "Error during planning: ",
         "Schema error: ",
@@ -370,6 +398,7 @@ fn plain_message(error: &DataFusionError) -> String {
         "Arrow error: ",
         "Parquet error: ",
         "SQL error: ",
+        "sql parser error: ",
         "IO error: ",
         "Resources exhausted: ",
         "Invalid or Unsupported Configuration: ",

@@ -4,6 +4,9 @@ use crate::{Error, Result, Secret, SqlState};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptionKind {

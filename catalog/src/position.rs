@@ -6,6 +6,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 /// A position in one source's own history: opaque bytes, compared as bytes.
 ///
 /// # Promises of the source
@@ -87,7 +90,10 @@ impl FromStr for Position {
 
     fn from_str(token: &str) -> Result<Self> {
         let mut position = Self::default();
-        for part in token.split(',').filter(|part| !part.is_empty()) {
+        if token.is_empty() {
+            return Ok(position);
+        }
+        for part in token.split(',') {
             read_part(part, &mut position).ok_or_else(|| {
                 Error::fix(SqlState::PARAMETER, format!("'{part}' is not part of a position token"))
                     .with_hint("send a token as SHOW POSITION printed it")
@@ -97,22 +103,27 @@ impl FromStr for Position {
     }
 }
 
+/// Adds one part of a token; `None` if it is none, or says again what another part said.
 fn read_part(part: &str, position: &mut Position) -> Option<()> {
-    if let Some((source, at)) = part.split_once('@') {
-        let bytes = read_hex(at)?;
-        position.sources.insert(CatalogName::new(unescape(source)?), SourcePosition::new(bytes));
+    let is_new = if let Some((source, at)) = part.split_once('@') {
+        let (source, at) = (CatalogName::new(unescape(source)?), SourcePosition::new(read_hex(at)?));
+        position.sources.insert(source, at).is_none()
     } else {
         let (shard, offset) = part.split_once(':')?;
-        position.shards.insert(ShardName(unescape(shard)?.into()), Offset(offset.parse().ok()?));
-    }
-    Some(())
+        let digits = Some(offset).filter(|offset| offset.bytes().all(|byte| byte.is_ascii_digit()))?;
+        position.shards.insert(ShardName(unescape(shard)?.into()), Offset(digits.parse().ok()?)).is_none()
+    };
+    is_new.then_some(())
 }
 
 fn read_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| <[u8; 2]>::try_from(pair).ok().and_then(|[high, low]| read_byte(high, low))).collect()
+}
+
+fn read_byte(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(high)? << 4 | digit(low)?)
 }
 
 /// Percent-encodes everything but letters, digits and `_-/.`, so that a name never holds a separator.
@@ -133,9 +144,9 @@ fn unescape(text: &str) -> Option<String> {
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         if byte == b'%' {
-            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = &after[2..];
+            let [high, low, after @ ..] = after else { return None };
+            bytes.push(read_byte(*high, *low)?);
+            rest = after;
         } else {
             bytes.push(byte);
             rest = after;

@@ -18,6 +18,9 @@ use futures::StreamExt;
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 /// One request to a source, as planned: what is asked, and how to run it.
 ///
 /// # Promises

@@ -4,6 +4,9 @@ use crate::{Error, Result, SqlState};
 use std::fmt;
 use std::path::PathBuf;
 
+#[cfg(test)]
+mod tests;
+
 /// Where a secret is kept: `env:NAME` or `file:PATH`. Read at each connect, so a rotated secret is picked up.
 ///
 /// A reference is no secret: it may be printed, persisted and explained.
