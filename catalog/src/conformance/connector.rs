@@ -1,8 +1,11 @@
 //! Promises of [`Connector`](crate::Connector).
 
 use super::Verdict;
-use super::world::{Step, World, ensure, kept, not_applicable};
-use crate::{OptionKind, Options};
+use super::world::{Step, World, ensure, kept, not_applicable, not_shown};
+use crate::{OptionKind, Options, Source};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Enough for any amount of parsing, too little for a connection that times out.
@@ -50,15 +53,58 @@ pub(super) async fn connector_3_attaches_without_secrets(world: &World<'_>) -> V
         return not_applicable("no option is a secret");
     }
     // One secret at a time: two of them may contradict each other.
+    let mut without_effect = Vec::new();
     for secret in secrets {
-        let mut options = world.subject.options();
-        options.retain(|(name, _)| name != secret);
-        options.push((secret.to_string(), "env:POLDER_CONFORMANCE_HOLDS_NO_SECRET".to_string()));
-        let options = Options::validate(connector.options(), options).step("the subject's options do not fit")?;
-        if let Err(error) = connector.attach(&world.catalog(), options).await {
-            let said = format!("{error} {}", error.detail().unwrap_or_default());
-            ensure!(!said.contains("POLDER_CONFORMANCE"), "attach reads the secret \"{secret}\": {said}");
+        let readable = SecretFile::write(secret).step("a file for a secret")?;
+        let there = attach_with(world, secret, &readable.reference()).await?;
+        let missing = attach_with(world, secret, "env:POLDER_CONFORMANCE_HOLDS_NO_SECRET").await?;
+        match (there, missing) {
+            (Ok(_), Ok(_)) => {}
+            (Err(error), Err(other)) if (error.kind(), error.state()) == (other.kind(), other.state()) => {
+                without_effect.push(format!("option \"{secret}\" does not go with the subject's options: {error}"));
+            }
+            (_, Err(error)) => return Err(format!("attach reads the secret \"{secret}\": {error}")),
+            (Err(error), Ok(_)) => {
+                return Err(format!("attach reads the secret \"{secret}\", and dislikes it: {error}"));
+            }
         }
     }
-    kept()
+    if without_effect.is_empty() { kept() } else { not_shown(without_effect.join("; ")) }
+}
+
+/// Attaches with the subject's options, but this secret.
+async fn attach_with(
+    world: &World<'_>,
+    secret: &str,
+    reference: &str,
+) -> Result<crate::Result<Arc<dyn Source>>, String> {
+    let connector = world.subject.connector();
+    let mut options = world.subject.options();
+    options.retain(|(name, _)| name != secret);
+    options.push((secret.to_string(), reference.to_string()));
+    let options = Options::validate(connector.options(), options).step("the subject's options do not fit")?;
+    Ok(connector.attach(&world.catalog(), options).await)
+}
+
+/// A file that holds a secret, for as long as this lives.
+struct SecretFile(PathBuf);
+
+impl SecretFile {
+    fn write(option: &str) -> std::io::Result<Self> {
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
+        let (process, number) = (std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(format!("polder-conformance-{process}-{number}-{option}"));
+        std::fs::write(&path, "a secret that nobody asked for")?;
+        Ok(Self(path))
+    }
+
+    fn reference(&self) -> String {
+        format!("file:{}", self.0.display())
+    }
+}
+
+impl Drop for SecretFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }

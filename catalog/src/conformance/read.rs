@@ -3,12 +3,14 @@
 use super::rows::Rows;
 use super::world::{Step, World, ensure, kept, not_applicable, not_shown, people, plan, reference, run, stream};
 use super::{Edit, Table, Verdict};
-use crate::{Error, ReadContext, ScanReport, SqlState};
-use arrow::datatypes::{DataType, Field};
+use crate::{CatalogName, Error, ReadContext, ScanReport, SqlState};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion_common::Statistics;
 use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a source may take to notice that nobody waits for it any more.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The first deadline that is tried, and the last.
+const DEADLINE_MIN: Duration = Duration::from_millis(250);
+const DEADLINE_MAX: Duration = Duration::from_secs(30);
 
 /// More than any source sends ahead.
 const MANY_ROWS: usize = 60_000;
@@ -112,10 +118,10 @@ pub(super) async fn source_4_a_cancelled_query_stops(world: &World<'_>) -> Verdi
     world.create_people("conf_large", MANY_ROWS).await?;
     let token = CancellationToken::new();
     let context = world.building().partitions(1).cancellation(token.clone()).build();
-    let mut rows = open(world, &context, "conf_large").await?;
-    rows.next().await.ok_or("a large table has no rows")?.step("the first batch")?;
+    let mut rows = open_and_read_one(world, &context, "conf_large").await?;
     token.cancel();
-    expect_stopped(rows, "after the query was cancelled").await?;
+    expect_stopped(&mut rows, "after the query was cancelled").await?;
+    drop(rows);
     let refused = world.source().datasets(&context, &world.schema()).await;
     ensure!(refused.is_err(), "a cancelled context still lists datasets");
     expect_idle(world).await
@@ -123,13 +129,23 @@ pub(super) async fn source_4_a_cancelled_query_stops(world: &World<'_>) -> Verdi
 
 pub(super) async fn source_4_a_passed_deadline_stops(world: &World<'_>) -> Verdict {
     world.create_people("conf_large", MANY_ROWS).await?;
-    // Long enough to plan and open on a slow machine, short enough to wait for.
-    let deadline = Instant::now() + Duration::from_secs(2);
-    let context = world.building().partitions(1).deadline(Some(deadline)).build();
-    let mut rows = open(world, &context, "conf_large").await?;
-    rows.next().await.ok_or("a large table has no rows")?.step("the first batch")?;
+    // The deadline has to pass between the first batch and the last. How long the first takes depends on the machine, so
+    // a deadline that passed too soon is doubled.
+    let mut time = DEADLINE_MIN;
+    let (mut rows, deadline) = loop {
+        let deadline = Instant::now() + time;
+        let context = world.building().partitions(1).deadline(Some(deadline)).build();
+        let first = open_and_read_one(world, &context, "conf_large").await;
+        match first {
+            Ok(rows) => break (rows, deadline),
+            Err(error) if Instant::now() < deadline => return Err(error),
+            Err(error) => ensure!(time < DEADLINE_MAX, "no row arrives within {} s: {error}", time.as_secs()),
+        }
+        time *= 2;
+    };
     tokio::time::sleep_until(deadline + Duration::from_millis(20)).await;
-    expect_stopped(rows, "after the deadline").await?;
+    expect_stopped(&mut rows, "after the deadline").await?;
+    drop(rows);
     expect_idle(world).await
 }
 
@@ -137,9 +153,7 @@ pub(super) async fn source_4_a_dropped_stream_stops_the_work(world: &World<'_>) 
     world.create_people("conf_large", MANY_ROWS).await?;
     for _ in 0..3 {
         let context = world.context();
-        let mut rows = open(world, &context, "conf_large").await?;
-        rows.next().await.ok_or("a large table has no rows")?.step("the first batch")?;
-        drop(rows);
+        drop(open_and_read_one(world, &context, "conf_large").await?);
     }
     let verdict = expect_idle(world).await?;
     let count: usize = world.rows("conf_large").await?.iter().map(RecordBatch::num_rows).sum();
@@ -153,8 +167,19 @@ async fn open(world: &World<'_>, context: &ReadContext, table: &str) -> Result<S
     stream(&session, frame).await.step("open a stream")
 }
 
+/// A stream whose first batch has arrived.
+async fn open_and_read_one(
+    world: &World<'_>,
+    context: &ReadContext,
+    table: &str,
+) -> Result<SendableRecordBatchStream, String> {
+    let mut rows = open(world, context, table).await?;
+    rows.next().await.ok_or("a large table has no rows")?.step("the first batch")?;
+    Ok(rows)
+}
+
 /// The stream ends with the error of a cancelled query, soon.
-async fn expect_stopped(mut rows: SendableRecordBatchStream, when: &str) -> Result<(), String> {
+async fn expect_stopped(rows: &mut SendableRecordBatchStream, when: &str) -> Result<(), String> {
     let stopped = timeout(STOP_TIME_MAX, async {
         while let Some(batch) = rows.next().await {
             if let Err(error) = batch {
@@ -226,15 +251,51 @@ fn has_filter(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.downcast_ref::<FilterExec>().is_some() || plan.children().into_iter().any(has_filter)
 }
 
+/// What a leaf says of itself.
+#[derive(Debug, PartialEq)]
+struct Description {
+    report: Option<ScanReport>,
+    columns: Vec<(String, DataType)>,
+    partitions: usize,
+    statistics: Statistics,
+}
+
+fn describe(world: &World<'_>, leaf: &dyn ExecutionPlan) -> Result<Description, String> {
+    let statistics = StatisticsContext::new().compute(leaf, &StatisticsArgs::new()).step("statistics")?;
+    Ok(Description {
+        report: world.source().describe_scan(&world.catalog(), leaf),
+        columns: columns(&leaf.schema()),
+        partitions: leaf.output_partitioning().partition_count(),
+        statistics: statistics.as_ref().clone(),
+    })
+}
+
+fn columns(schema: &Schema) -> Vec<(String, DataType)> {
+    schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
+}
+
 pub(super) async fn scan_1_describes_itself_the_same_each_time(world: &World<'_>) -> Verdict {
     world.create_people("conf_scan", 10).await?;
-    let (physical, first) = reports(world, "SELECT id FROM conf_scan WHERE score > 3").await?;
-    for leaf in leaves(&physical) {
-        let again = world.source().describe_scan(&world.catalog(), leaf.as_ref());
-        ensure!(again.as_ref() == first.first(), "described {first:?}, then {again:?}");
-        ensure!(leaf.schema() == leaf.schema(), "the schema of a scan changes");
-        let partitions = leaf.output_partitioning().partition_count();
-        ensure!(partitions > 0, "a scan has no partition");
+    let query = "SELECT name, id FROM conf_scan WHERE score > 3";
+    let session = world.session(&world.context(), &["conf_scan"]).await?;
+    let planned = async || plan(&session, session.sql(query).await.step(query)?).await.step(query);
+    let (physical, again) = (planned().await?, planned().await?);
+    for (leaf, twin) in leaves(&physical).iter().zip(leaves(&again)) {
+        let first = describe(world, leaf.as_ref())?;
+        let report = first.report.as_ref().ok_or("the source does not describe a scan of its own")?;
+        let elsewhere = world.source().describe_scan(&CatalogName::new("conf_no_such_catalog"), leaf.as_ref());
+        ensure!(elsewhere.is_none(), "a scan is described as one of another catalog: {elsewhere:?}");
+        ensure!(first.partitions > 0, "a scan has no partition: {report:?}");
+        for partition in 0..first.partitions {
+            let rows = leaf.execute(partition, session.task_ctx()).step("open a stream")?;
+            let rows: Vec<RecordBatch> = rows.try_collect().await.step("read")?;
+            let unlike = rows.iter().find(|batch| columns(batch.schema_ref()) != first.columns);
+            ensure!(unlike.is_none(), "planned columns {:?}, a batch has {unlike:?}", first.columns);
+        }
+        for (when, other) in [("after it was read", leaf), ("planned again", &twin)] {
+            let other = describe(world, other.as_ref())?;
+            ensure!(first == other, "described as {first:?}, and {when} as {other:?}");
+        }
     }
     kept()
 }
