@@ -1,15 +1,22 @@
 //! The suite can fail: sources with one thing broken each, and the promise that must notice.
 
 use super::subject::{MemorySubject, catalog};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
+use datafusion_common::Constraints;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
+use datafusion_physical_plan::ExecutionPlan;
+use datafusion_session::{Session, TableProvider};
 use futures::StreamExt;
 use polder_catalog::conformance::{Edit, Outcome, Subject, Table, Trouble, check};
 use polder_catalog::{
     Applied, Capabilities, CatalogName, ChangeEvent, ChangePart, ChangeStream, Changes, ChangesRequest, Check,
-    Connector, Dataset, DatasetEntry, Entry, Position, ReadContext, Result, Source, SourcePosition, Writer,
+    Connector, Dataset, DatasetEntry, Entry, OptionKind, OptionSpec, Options, Position, ReadContext, Result,
+    ScanReport, Source, SourcePosition, Writer,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +35,23 @@ enum Defect {
     AcceptsEverything,
     /// Cancelled contexts are served as any other.
     IgnoresCancellation,
+    /// A pushed filter on a column also drops the rows where the column is NULL, whatever the filter says of them.
+    DropsNulls,
+    /// A pushed `<` is taken for `<=`, and declared exact.
+    ComparesInexactly,
+    /// A pushed limit is taken as an offset, too.
+    MiscountsLimits,
+    /// The request is another one at each look.
+    DescribesAnew,
+    /// Attaching reads the password.
+    ReadsSecrets,
 }
 
 #[derive(Debug)]
 struct Broken {
     inner: Arc<dyn Source>,
     defect: Defect,
+    looks: AtomicUsize,
 }
 
 #[async_trait]
@@ -59,7 +77,19 @@ impl Source for Broken {
             let deaf = ReadContext::builder(context.query().clone(), context.principal().clone());
             return self.inner.dataset(&deaf.build(), schema, table).await;
         }
-        self.inner.dataset(context, schema, table).await
+        let found = self.inner.dataset(context, schema, table).await?;
+        Ok(found.map(|dataset| {
+            let provider = Arc::new(BrokenTable { inner: dataset.provider, defect: self.defect });
+            Dataset { provider, ..dataset }
+        }))
+    }
+
+    fn describe_scan(&self, catalog: &CatalogName, leaf: &dyn ExecutionPlan) -> Option<ScanReport> {
+        let mut report = self.inner.describe_scan(catalog, leaf)?;
+        if self.defect == Defect::DescribesAnew {
+            report.request.push_str(&format!(" -- {}", self.looks.fetch_add(1, Ordering::Relaxed)));
+        }
+        Some(report)
     }
 
     async fn check(&self, context: &ReadContext) -> Vec<Check> {
@@ -75,6 +105,65 @@ impl Source for Broken {
         let inner = self.inner.writer()?;
         Some(Arc::new(BrokenWriter { inner, defect: self.defect }))
     }
+}
+
+#[derive(Debug)]
+struct BrokenTable {
+    inner: Arc<dyn TableProvider>,
+    defect: Defect,
+}
+
+#[async_trait]
+impl TableProvider for BrokenTable {
+    fn schema(&self) -> SchemaRef {
+        self.inner.schema()
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        self.inner.constraints()
+    }
+
+    fn table_type(&self) -> TableType {
+        self.inner.table_type()
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> datafusion_common::Result<Vec<TableProviderFilterPushDown>> {
+        self.inner.supports_filters_pushdown(filters)
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion_common::Result<Arc<dyn ExecutionPlan>> {
+        let filters: Vec<Expr> = match self.defect {
+            Defect::DropsNulls => filters.iter().map(and_not_null).collect(),
+            Defect::ComparesInexactly => filters.iter().map(with_loose_bounds).collect::<Result<_, _>>()?,
+            _ => filters.to_vec(),
+        };
+        let limit = limit.map(|limit| if self.defect == Defect::MiscountsLimits { limit / 2 } else { limit });
+        self.inner.scan(session, projection, &filters, limit).await
+    }
+}
+
+fn and_not_null(filter: &Expr) -> Expr {
+    let columns = filter.column_refs().into_iter().cloned().map(Expr::Column);
+    columns.fold(filter.clone(), |filter, column| filter.and(column.is_not_null()))
+}
+
+fn with_loose_bounds(filter: &Expr) -> datafusion_common::Result<Expr> {
+    let loosened = filter.clone().transform(|expr| match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Lt, right }) => {
+            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op: Operator::LtEq, right })))
+        }
+        other => Ok(Transformed::no(other)),
+    });
+    Ok(loosened?.data)
 }
 
 #[derive(Debug)]
@@ -149,6 +238,38 @@ impl Writer for BrokenWriter {
     }
 }
 
+/// A connector with a password.
+#[derive(Debug)]
+struct BrokenConnector {
+    inner: Arc<dyn Connector>,
+    defect: Defect,
+}
+
+const WITH_PASSWORD: &[OptionSpec] =
+    &[OptionSpec::new("password", OptionKind::Secret, "Where the password is kept, which memory has no use for.")];
+
+#[async_trait]
+impl Connector for BrokenConnector {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn doc(&self) -> &'static str {
+        self.inner.doc()
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        WITH_PASSWORD
+    }
+
+    async fn attach(&self, name: &CatalogName, options: Options) -> Result<Arc<dyn Source>> {
+        if self.defect == Defect::ReadsSecrets {
+            options.secret("password").map(|secret| secret.reveal()).transpose()?;
+        }
+        self.inner.attach(name, Options::validate(self.inner.options(), [])?).await
+    }
+}
+
 struct BrokenSubject {
     inner: MemorySubject,
     source: Arc<Broken>,
@@ -157,7 +278,7 @@ struct BrokenSubject {
 impl BrokenSubject {
     async fn start(defect: Defect) -> Self {
         let inner = MemorySubject::start().await;
-        let source = Arc::new(Broken { inner: inner.source(), defect });
+        let source = Arc::new(Broken { inner: inner.source(), defect, looks: AtomicUsize::new(0) });
         Self { inner, source }
     }
 }
@@ -165,7 +286,7 @@ impl BrokenSubject {
 #[async_trait]
 impl Subject for BrokenSubject {
     fn connector(&self) -> Arc<dyn Connector> {
-        self.inner.connector()
+        Arc::new(BrokenConnector { inner: self.inner.connector(), defect: self.source.defect })
     }
 
     fn options(&self) -> Vec<(String, String)> {
@@ -199,6 +320,12 @@ impl Subject for BrokenSubject {
     async fn make(&self, trouble: Trouble) -> bool {
         self.inner.make(trouble).await
     }
+}
+
+/// A source with nothing broken but what the promise is not about.
+async fn expect_kept(defect: Defect, promise: &str) {
+    let outcome = check(promise, &BrokenSubject::start(defect).await).await;
+    assert_eq!(outcome, Outcome::Kept, "{defect:?}: {promise}");
 }
 
 async fn expect_noticed(defect: Defect, promise: &str) {
@@ -241,6 +368,32 @@ async fn a_refusal_told_as_done_is_noticed() {
 async fn a_query_that_cannot_be_cancelled_is_noticed() {
     expect_noticed(Defect::IgnoresCancellation, "source_4_a_cancelled_query_stops").await;
     expect_noticed(Defect::IgnoresCancellation, "source_4_a_passed_deadline_stops").await;
+}
+
+#[tokio::test]
+async fn a_filter_that_drops_nulls_is_noticed() {
+    expect_noticed(Defect::DropsNulls, "source_3_same_rows_with_pushdown_on_and_off").await;
+}
+
+#[tokio::test]
+async fn a_filter_that_is_nearly_exact_is_noticed() {
+    expect_noticed(Defect::ComparesInexactly, "source_3_same_rows_with_pushdown_on_and_off").await;
+}
+
+#[tokio::test]
+async fn a_limit_that_gives_too_few_rows_is_noticed() {
+    expect_noticed(Defect::MiscountsLimits, "source_3_same_rows_under_limits").await;
+}
+
+#[tokio::test]
+async fn a_scan_that_describes_itself_anew_is_noticed() {
+    expect_noticed(Defect::DescribesAnew, "scan_1_describes_itself_the_same_each_time").await;
+}
+
+#[tokio::test]
+async fn a_secret_read_when_attaching_is_noticed() {
+    expect_noticed(Defect::ReadsSecrets, "connector_3_attaches_without_secrets").await;
+    expect_kept(Defect::ListsOutOfOrder, "connector_3_attaches_without_secrets").await;
 }
 
 #[tokio::test]

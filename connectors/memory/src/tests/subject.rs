@@ -1,7 +1,10 @@
-//! Memory as the conformance suite sees it.
+//! Memory as the conformance suite sees it. There is no system beside the process, so nothing can tell which requests it
+//! got and works on: what depends on that is not shown.
 
 use crate::{Alteration, Fault, MemoryConnector, MemorySource, Transaction};
-use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use arrow::array::{Int64Array, StringArray};
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit};
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use polder_catalog::conformance::{Edit, Subject, Table, Trouble};
 use polder_catalog::{CatalogName, Connector, Options, Principal, QueryId, ReadContext, Result, Source};
@@ -115,13 +118,19 @@ impl Subject for MemorySubject {
         }
         true
     }
+}
 
-    /// There is no system beside the process: what is not polled does not work.
-    async fn active_requests(&self) -> Option<usize> {
-        Some(0)
-    }
-
-    async fn sent_requests(&self) -> Option<u64> {
-        Some(0)
-    }
+/// Rows of people: `id` is their key.
+pub(super) fn people(ids: std::ops::Range<usize>) -> RecordBatch {
+    let number = |id: usize| i64::try_from(id).expect("few people");
+    let id = Int64Array::from_iter_values(ids.clone().map(number));
+    let name = StringArray::from_iter(ids.clone().map(|id| (id % 3 != 2).then(|| format!("person {id}"))));
+    let score = Int64Array::from_iter(ids.map(|id| (id % 5 != 4).then(|| number(id % 11))));
+    let schema = Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("name", DataType::Utf8, true),
+        Field::new("score", DataType::Int64, true),
+    ]);
+    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(id), Arc::new(name), Arc::new(score)])
+        .expect("the columns fit the schema")
 }
