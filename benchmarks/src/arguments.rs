@@ -89,7 +89,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// The number of rounds, where the workload wants `usual` of them.
     pub(crate) fn rounds(&self, usual: u32) -> u32 {
-        self.rounds.unwrap_or(if self.small { 2 } else { usual })
+        self.rounds.unwrap_or(if self.small { 1 } else { usual })
     }
 }
 
@@ -118,7 +118,7 @@ impl Arguments {
     pub(crate) fn settings(&self) -> Result<Settings> {
         Ok(Settings {
             small: self.small,
-            scale: self.scale.unwrap_or(if self.small { 0.01 } else { 0.2 }),
+            scale: self.scale.unwrap_or(if self.small { 0.002 } else { 0.2 }),
             rounds: self.rounds,
             polder: self.polder.clone(),
             threads: std::thread::available_parallelism()?.get(),

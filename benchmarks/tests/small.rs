@@ -43,7 +43,7 @@ fn every_workload_runs_on_little_data_and_agrees_with_its_peers() {
 #[test]
 fn the_hash_of_a_workload_is_the_same_in_every_run() {
     let hashes = || -> Vec<String> {
-        let printed = small(&["parquet_queries"]);
+        let printed = small(&["federated_join"]);
         printed.lines().filter(|line| line.starts_with("HASH")).map(str::to_string).collect()
     };
     let first = hashes();
