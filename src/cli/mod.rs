@@ -1,7 +1,7 @@
 //! The command line: arguments, exit codes, and how an error looks.
 //!
 //! Results go to standard output, everything else to standard error. Exit codes: 0 all well, 1 a statement failed, 2 usage,
-//! 130 interrupted by Ctrl-C, 141 the reader of the output went away (both as a shell reports the signal).
+//! 130 interrupted by Ctrl-C, 141 the reader of the output went away, 143 ended by SIGTERM (as a shell reports these signals).
 
 mod sql;
 mod run;
@@ -23,6 +23,7 @@ use polder_catalog::{Error, Kind, Result, SqlState};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
@@ -70,18 +71,25 @@ pub fn main(builder: EngineBuilder) -> ExitCode {
     let matches = Arguments::command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     install_logging();
-    let done = match arguments.command {
-        Command::Demo(demo) => start_runtime().and_then(|runtime| demo::run(&runtime, builder, &demo)),
-        Command::Sql(sql) => {
-            let inputs = matches.subcommand().map(|(_, matches)| sql.inputs(matches)).unwrap_or_default();
-            start_runtime().and_then(|runtime| sql::run(&runtime, builder, &sql, inputs))
-        }
-    };
+    let done = start_runtime().and_then(|runtime| {
+        let done = match arguments.command {
+            Command::Demo(demo) => demo::run(&runtime, builder, &demo),
+            Command::Sql(sql) => {
+                let inputs = matches.subcommand().map(|(_, matches)| sql.inputs(matches)).unwrap_or_default();
+                sql::run(&runtime, builder, &sql, inputs)
+            }
+        };
+        runtime.shutdown_timeout(LEAVE_TIME);
+        done
+    });
     done.unwrap_or_else(|error| {
         report(&error, &mut io::stderr());
         ExitCode::FAILURE
     })
 }
+
+/// How long the process waits for workers that compute for an interrupted query. Idle ones end at once.
+const LEAVE_TIME: Duration = Duration::from_millis(500);
 
 /// One worker per core. Their stacks fit the planner's recursion in a build without optimization.
 fn start_runtime() -> Result<Runtime> {

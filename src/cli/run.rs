@@ -2,11 +2,16 @@
 
 use crate::cli::{Interrupt, ProgressLine};
 use crate::repl::render::{Format, Layout, sink};
-use crate::session::{Outcome, Rows, Session};
+use crate::session::{Outcome, Progress, Rows, Session};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use polder_catalog::{Error, Kind, Result, SqlState};
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Where results go, and in which form.
 pub(crate) struct Screen {
@@ -21,7 +26,7 @@ pub(crate) struct Screen {
 #[derive(Debug)]
 pub(crate) enum Stop {
     Failed(Error),
-    /// Ctrl-C.
+    /// Ctrl-C, or SIGTERM.
     Interrupted,
     /// Nobody reads our output any more.
     Unread,
@@ -72,26 +77,30 @@ impl Screen {
     }
 }
 
+/// How long what was interrupted has to tell its sources before it is left behind.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Batches that are read while one is written.
+const BATCHES_AHEAD: usize = 1;
+
 /// Runs a statement and writes what it gives; the output is flushed when this returns. Tells how long it took.
+///
+/// All work is done on the workers of the runtime: the thread that hears Ctrl-C never computes, so however little a
+/// query gives way, the user has the last word.
 pub(crate) async fn execute(
-    session: &Session,
+    session: &Arc<Session>,
     sql: &str,
     screen: &mut Screen,
-    interrupt: &mut Interrupt,
+    interrupt: &Interrupt,
 ) -> Result<Duration, Stop> {
     let mut line = ProgressLine::start();
-    let outcome = tokio::select! {
-        biased;
-        () = interrupt.next() => return Err(Stop::Interrupted),
-        outcome = watched(session.run(sql), &mut line) => outcome?,
-    };
-    match outcome {
+    match run(session, sql, interrupt, &mut line).await? {
         Outcome::Done(tag) => {
             line.clear();
             screen.tag(&tag)?;
         }
         Outcome::Rows(rows) => {
-            let written = write_rows(rows, screen, interrupt, &mut line).await;
+            let written = write_rows(Reading::start(rows), screen, interrupt, &mut line).await;
             // What was written before an error has been seen by whoever reads along; the rest must not lag behind it.
             let flushed = screen.out.flush();
             written?;
@@ -101,27 +110,96 @@ pub(crate) async fn execute(
     Ok(line.elapsed())
 }
 
-/// Draws the line while a future runs that tells nothing of its progress.
-async fn watched<T>(future: impl Future<Output = T>, line: &mut ProgressLine) -> T {
-    let mut future = Box::pin(future);
+async fn run(
+    session: &Arc<Session>,
+    sql: &str,
+    interrupt: &Interrupt,
+    line: &mut ProgressLine,
+) -> Result<Outcome, Stop> {
+    let (session, sql) = (Arc::clone(session), sql.to_string());
+    let mut running = AbortOnDropHandle::new(tokio::spawn(async move { session.run(&sql).await }));
     loop {
         tokio::select! {
             biased;
-            done = &mut future => return done,
+            () = interrupt.next() => {
+                leave(running).await;
+                return Err(Stop::Interrupted);
+            }
+            outcome = &mut running => return Ok(outcome.map_err(panicked)??),
             () = line.tick() => line.draw(None),
         }
     }
 }
 
+/// Stops a task and waits until its work is dropped, which is when the sources are told; within limits.
+async fn leave<T>(task: AbortOnDropHandle<T>) {
+    task.abort();
+    drop(tokio::time::timeout(GRACE, task).await);
+}
+
+fn panicked(error: JoinError) -> Error {
+    Error::report("the statement ended in a panic").with_source(error)
+}
+
+/// Rows that are read on a worker.
+struct Reading {
+    schema: SchemaRef,
+    progress: Progress,
+    batches: mpsc::Receiver<Result<RecordBatch>>,
+    reader: AbortOnDropHandle<()>,
+}
+
+impl Reading {
+    fn start(rows: Rows) -> Self {
+        let (schema, progress) = (rows.schema(), rows.progress());
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let reader = AbortOnDropHandle::new(tokio::spawn(read(rows, sender)));
+        Self { schema, progress, batches, reader }
+    }
+
+    /// The next batch; `None` once all have been read. Cancel-safe.
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(batch) = self.batches.recv().await {
+            return batch.map(Some);
+        }
+        // A reader that panicked sends nothing more either: what came is not the whole.
+        (&mut self.reader).await.map_err(panicked)?;
+        Ok(None)
+    }
+}
+
+async fn read(mut rows: Rows, sender: mpsc::Sender<Result<RecordBatch>>) {
+    while let Some(batch) = rows.next().await.transpose() {
+        let failed = batch.is_err();
+        if sender.send(batch).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Writes every batch as it comes, while the line is drawn and Ctrl-C is heard.
 async fn write_rows(
-    mut rows: Rows,
+    mut reading: Reading,
     screen: &mut Screen,
-    interrupt: &mut Interrupt,
+    interrupt: &Interrupt,
     line: &mut ProgressLine,
 ) -> Result<(), Stop> {
-    let mut sink = sink(screen.format, &rows.schema(), &screen.layout);
+    let mut sink = sink(screen.format, &reading.schema, &screen.layout);
     let mut separated = false;
-    while let Some(batch) = next(&mut rows, interrupt, line).await? {
+    loop {
+        let batch = tokio::select! {
+            biased;
+            () = interrupt.next() => {
+                leave(reading.reader).await;
+                return Err(Stop::Interrupted);
+            }
+            batch = reading.next() => batch?,
+            () = line.tick() => {
+                line.draw(Some(&reading.progress));
+                continue;
+            }
+        };
+        let Some(batch) = batch else { break };
         if batch.num_rows() == 0 {
             continue;
         }
@@ -136,26 +214,4 @@ async fn write_rows(
         screen.separate()?;
     }
     Ok(sink.finish(&mut screen.out)?)
-}
-
-/// The next batch, while the line is drawn and Ctrl-C is heard.
-async fn next(
-    rows: &mut Rows,
-    interrupt: &mut Interrupt,
-    line: &mut ProgressLine,
-) -> Result<Option<RecordBatch>, Stop> {
-    let progress = rows.progress();
-    let cancellation = rows.cancellation();
-    let mut next = Box::pin(rows.next());
-    loop {
-        tokio::select! {
-            biased;
-            () = interrupt.next() => {
-                cancellation.cancel();
-                return Err(Stop::Interrupted);
-            }
-            batch = &mut next => return Ok(batch?),
-            () = line.tick() => line.draw(Some(&progress)),
-        }
-    }
 }

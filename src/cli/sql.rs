@@ -10,10 +10,10 @@ use polder_catalog::{Error, Result, SqlState};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::runtime::Runtime;
 
-/// As a shell reports a process that SIGINT or SIGPIPE ended.
-const INTERRUPTED: u8 = 130;
+/// As a shell reports a process that SIGPIPE ended.
 const UNREAD: u8 = 141;
 
 #[derive(Debug, clap::Args)]
@@ -59,22 +59,22 @@ pub(super) fn run(
         return repl::run(runtime, engine, arguments.format);
     }
     let inputs = if inputs.is_empty() { vec![Input::Standard] } else { inputs };
+    let interrupt = Interrupt::listen()?;
     runtime.block_on(async {
-        let ended = Box::pin(script(&engine, arguments.format, &inputs)).await;
+        let ended = Box::pin(script(&engine, &interrupt, arguments.format, &inputs)).await;
         engine.close().await?;
         match ended {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(Stop::Failed(error)) => Err(error),
-            Err(Stop::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
+            Err(Stop::Interrupted) => Ok(interrupt.exit_code()),
             Err(Stop::Unread) => Ok(ExitCode::from(UNREAD)),
         }
     })
 }
 
 /// Runs statement after statement; the first that fails ends it.
-async fn script(engine: &Engine, format: Format, inputs: &[Input]) -> Result<(), Stop> {
-    let session = engine.session();
-    let mut interrupt = Interrupt::listen()?;
+async fn script(engine: &Engine, interrupt: &Interrupt, format: Format, inputs: &[Input]) -> Result<(), Stop> {
+    let session = Arc::new(engine.session());
     let layout = Layout { width: repl::terminal_width(), expanded: Expanded::Auto };
     let mut screen = Screen::new(format, layout);
     for input in inputs {
@@ -87,7 +87,7 @@ async fn script(engine: &Engine, format: Format, inputs: &[Input]) -> Result<(),
             };
             let Some(Statement { text, place }) = statement else { break };
             check_is_sql(&text)?;
-            execute(&session, &text, &mut screen, &mut interrupt).await.map_err(|stop| match (stop, place) {
+            execute(&session, &text, &mut screen, interrupt).await.map_err(|stop| match (stop, place) {
                 (Stop::Failed(error), Some(place)) => Stop::Failed(error.at(place)),
                 (stop, _) => stop,
             })?;

@@ -1,6 +1,6 @@
 //! The lake of the tour: products and two years of orders as Parquet, refunds as CSV.
 
-use super::crm::CUSTOMERS;
+use super::customers::CUSTOMERS;
 use super::random::Random;
 use arrow::array::{
     ArrayRef, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,

@@ -1,10 +1,13 @@
 //! `polder demo`: three questions to a shop whose data lies in several stores, with what each store was asked.
 //!
 //! Everything is made for the tour, in the temporary data directory of its engine, and goes with it: a lake of Parquet and
-//! CSV files, and a customer database in memory. Nothing needs to be installed and nothing is left behind.
+//! CSV files, and a customer database in memory. Nothing needs to be installed and nothing is left behind. With `--postgres`
+//! the customers live in that server instead, in a schema that is dropped at the end.
 
 mod lake;
 mod crm;
+mod postgres;
+mod customers;
 mod random;
 
 use crate::cli::{Interrupt, Screen, Stop, execute};
@@ -14,13 +17,19 @@ use crate::repl::render::{Expanded, Format, Layout};
 use crate::session::Session;
 use crate::sql;
 use polder_catalog::{Error, Kind, Result, SqlState};
+use postgres::Schema;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
-/// The tour takes no arguments.
+/// What a tour may be told.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Keeps the customers in this PostgreSQL, in a schema of the tour's own that is dropped at its end. A password is
+    /// taken from PGPASSWORD.
+    #[arg(long, value_name = "URL", env = "POLDER_DEMO_POSTGRES", hide_env_values = true)]
+    postgres: Option<String>,
+}
 
 /// One stop of the tour.
 struct Question {
@@ -83,26 +92,41 @@ What to try next, with your own data:
 `polder sql --data DIR` keeps what you create.";
 
 /// Takes the tour.
-pub(crate) fn run(runtime: &Runtime, builder: EngineBuilder, _: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(runtime: &Runtime, builder: EngineBuilder, arguments: &Arguments) -> Result<ExitCode> {
+    let interrupt = Interrupt::listen()?;
     runtime.block_on(async {
         let engine = builder.connector(Arc::new(crm::DemoCrm)).data_dir(None).open().await?;
-        let toured = Box::pin(tour(&engine)).await;
-        engine.close().await?;
+        let toured = Box::pin(visit(engine, &interrupt, arguments)).await;
         match toured {
-            Ok(()) => Ok(ExitCode::SUCCESS),
+            Ok(()) | Err(Stop::Unread) => Ok(ExitCode::SUCCESS),
+            Err(Stop::Interrupted) => Ok(interrupt.exit_code()),
             Err(Stop::Failed(error)) => Err(error),
-            Err(Stop::Interrupted) => Err(Error::cancelled()),
-            Err(Stop::Unread) => Ok(ExitCode::SUCCESS),
         }
     })
 }
 
-async fn tour(engine: &Engine) -> Result<(), Stop> {
+/// Builds what the tour shows, shows it, and takes it down again, however the tour ended.
+async fn visit(engine: Engine, interrupt: &Interrupt, arguments: &Arguments) -> Result<(), Stop> {
+    let schema = match arguments.postgres.as_deref().filter(|url| !url.is_empty()) {
+        Some(url) => Some(Schema::create(url, &engine).await?),
+        None => None,
+    };
+    let toured = tour(&engine, interrupt, schema.as_ref()).await;
+    let closed = engine.close().await;
+    if let Some(schema) = schema {
+        schema.drop().await?;
+    }
+    toured?;
+    Ok(closed?)
+}
+
+async fn tour(engine: &Engine, interrupt: &Interrupt, schema: Option<&Schema>) -> Result<(), Stop> {
     let mut guide = Guide {
-        session: engine.session(),
+        session: Arc::new(engine.session()),
         // The plans are as wide as they are; expanding a table would hide its shape.
         screen: Screen::new(Format::Table, Layout { width: repl::terminal_width(), expanded: Expanded::Off }),
-        interrupt: Interrupt::listen()?,
+        interrupt,
+        customers: schema.map_or("crm.customers".to_string(), |schema| format!("crm.{}.customers", schema.name)),
     };
     let folder = engine.data_dir().join("demo");
     lake::write(&folder).map_err(|error| unwritten(error.as_ref()))?;
@@ -110,22 +134,29 @@ async fn tour(engine: &Engine) -> Result<(), Stop> {
     guide.say("Polder: one query over several stores.\n\nA shop keeps its orders in a lake of files, and its customers in a database.\nBoth are attached as catalogs:\n")?;
     let location = sql::literal(&folder.display().to_string());
     guide.shown(&format!("CREATE CATALOG lake USING object_store WITH (location = {location})")).await?;
-    guide.shown("CREATE CATALOG crm USING demo_crm").await?;
+    guide.shown(&schema.map_or("CREATE CATALOG crm USING demo_crm".to_string(), Schema::catalog)).await?;
     guide.shown("SHOW TABLES FROM lake").await?;
     for (number, question) in QUESTIONS.iter().enumerate() {
         guide.answer(number + 1, question).await?;
     }
-    guide.say(&format!("\n{}\n\n{NEXT}", "─".repeat(72)))?;
+    let line = "─".repeat(72);
+    if let Some(Schema { name, .. }) = schema {
+        guide
+            .say(&format!("\n{line}\nThe customers were in schema {name} of your PostgreSQL, which is dropped now."))?;
+    }
+    guide.say(&format!("\n{line}\n\n{NEXT}"))?;
     Ok(())
 }
 
-struct Guide {
-    session: Session,
+struct Guide<'a> {
+    session: Arc<Session>,
     screen: Screen,
-    interrupt: Interrupt,
+    interrupt: &'a Interrupt,
+    /// Where the table is that the questions call `crm.customers`.
+    customers: String,
 }
 
-impl Guide {
+impl Guide<'_> {
     fn say(&mut self, text: &str) -> Result<(), Stop> {
         Ok(self.screen.say(text)?)
     }
@@ -138,17 +169,18 @@ impl Guide {
 
     async fn answer(&mut self, number: usize, question: &Question) -> Result<(), Stop> {
         let Question { asks, shows, query } = question;
+        let query = query.replace("crm.customers", &self.customers);
         self.say(&format!(
             "\n{}\n{number}. {asks}\n   {shows}\n\n{query};\n\nWhat each store is asked:",
             "─".repeat(72)
         ))?;
         self.execute(&format!("EXPLAIN {query}")).await?;
         self.say("\nThe answer:")?;
-        self.execute(query).await
+        self.execute(&query).await
     }
 
     async fn execute(&mut self, statement: &str) -> Result<(), Stop> {
-        execute(&self.session, statement, &mut self.screen, &mut self.interrupt).await.map(drop)
+        execute(&self.session, statement, &mut self.screen, self.interrupt).await.map(drop)
     }
 }
 

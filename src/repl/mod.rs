@@ -27,13 +27,13 @@ use tokio::runtime::Runtime;
 
 const PROMPT: &str = "polder=> ";
 
-/// Runs the shell until `\q` or Ctrl-D.
+/// Runs the shell until `\q`, Ctrl-D or SIGTERM.
 pub(crate) fn run(runtime: &Runtime, engine: Engine, format: Format) -> Result<ExitCode> {
-    let interrupt = runtime.block_on(async { Interrupt::listen() })?;
+    let interrupt = Interrupt::listen()?;
     let completion = Arc::new(Completion::new(runtime.handle().clone(), engine.session()));
     let mut shell = Shell {
         runtime,
-        session: engine.session(),
+        session: Arc::new(engine.session()),
         screen: Screen::new(format, Layout { width: None, expanded: Expanded::Auto }),
         interrupt,
         settings: Settings::default(),
@@ -48,7 +48,9 @@ pub(crate) fn run(runtime: &Runtime, engine: Engine, format: Format) -> Result<E
     history::save(&mut editor);
     runtime.block_on(engine.close())?;
     match ended {
-        Ok(()) | Err(Stop::Unread | Stop::Interrupted) => Ok(ExitCode::SUCCESS),
+        // Zero, unless SIGTERM ended it.
+        Ok(()) | Err(Stop::Interrupted) => Ok(shell.interrupt.exit_code()),
+        Err(Stop::Unread) => Ok(ExitCode::SUCCESS),
         Err(Stop::Failed(error)) => Err(error),
     }
 }
@@ -96,7 +98,7 @@ fn banner(engine: &Engine) -> String {
 
 struct Shell<'a> {
     runtime: &'a Runtime,
-    session: Session,
+    session: Arc<Session>,
     screen: Screen,
     interrupt: Interrupt,
     settings: Settings,
@@ -106,6 +108,10 @@ struct Shell<'a> {
 impl Shell<'_> {
     fn read(&mut self, editor: &mut LineEditor) -> Result<(), Stop> {
         loop {
+            self.interrupt.forget();
+            if self.interrupt.is_terminated() {
+                return Ok(());
+            }
             match editor.readline(PROMPT) {
                 Ok(text) => {
                     if !text.trim().is_empty() {
@@ -116,7 +122,7 @@ impl Shell<'_> {
                         return Ok(());
                     }
                 }
-                // Ctrl-C takes back what was typed.
+                // Ctrl-C takes back what was typed. It also wakes us to notice SIGTERM.
                 Err(ReadlineError::Interrupted) => {}
                 Err(ReadlineError::Eof) => return Ok(()),
                 Err(error) => return Err(Stop::Failed(unusable(&error))),
@@ -154,13 +160,14 @@ impl Shell<'_> {
     /// Runs one statement; what goes wrong with it is told, and the shell goes on.
     fn statement(&mut self, sql: &str) -> Result<(), Stop> {
         self.interrupt.forget();
-        let running = execute(&self.session, sql, &mut self.screen, &mut self.interrupt);
+        let running = execute(&self.session, sql, &mut self.screen, &self.interrupt);
         let ended = self.runtime.block_on(running);
         self.completion.outdate(sql);
         match ended {
             Ok(elapsed) if self.settings.timing => self.screen.say(&timing(elapsed))?,
             Ok(_) => {}
             Err(Stop::Failed(error)) => report(&error, &mut io::stderr()),
+            Err(Stop::Interrupted) if self.interrupt.is_terminated() => return Err(Stop::Interrupted),
             Err(Stop::Interrupted) => report(&Error::cancelled(), &mut io::stderr()),
             Err(Stop::Unread) => return Err(Stop::Unread),
         }

@@ -10,7 +10,7 @@
 //!    that all scans of the query share, and runs a [`copy`]. [`decode`] turns its bytes into Arrow columns, [`spool`]
 //!    keeps them for the reader.
 //! 4. [`connection`], [`tls`] and [`options`] say where and how; [`error`] turns what the server reports into errors that
-//!    say what to do; [`check`] looks for what is missing.
+//!    say what to do; [`check`] looks for what is missing; [`script`] lets a program prepare a database.
 
 mod source;
 
@@ -35,8 +35,10 @@ mod pool;
 mod tls;
 
 mod check;
+mod script;
 mod error;
 #[cfg(test)]
 mod tests;
 
+pub use script::run_script;
 pub use source::PostgresConnector;
