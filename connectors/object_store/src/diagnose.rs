@@ -11,12 +11,17 @@ use crate::head::content;
 use crate::infer::delimiter;
 use crate::options::CsvSettings;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use bytes::Bytes;
 use datafusion_common::DataFusionError;
 use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore};
 use polder_catalog::{Error, KeptLocal, ReadContext, SqlState};
 use std::any::Any;
 use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
 
 /// All that is known of one scan.
 #[derive(Debug)]
@@ -173,23 +178,33 @@ async fn bad_csv_line(info: &ScanInfo, file: &ObjectMeta) -> Option<BadLine> {
     let mut stream = content(&info.raw, file, info.compression).await.ok()?;
     loop {
         let chunk = stream.try_next().await.ok()?;
-        let mut rest: &[u8] = chunk.as_deref().unwrap_or_default();
-        // An empty slice tells the decoder that the file has ended.
-        loop {
-            match decoder.decode(rest) {
-                Ok(read) => rest = &rest[read..],
-                Err(error) => return csv_line(&error, csv.header),
-            }
-            if decoder.capacity() == 0 || chunk.is_none() {
-                if let Err(error) = decoder.flush() {
-                    return csv_line(&error, csv.header);
-                }
-            }
-            if rest.is_empty() {
-                break;
-            }
+        if chunk.as_ref().is_some_and(Bytes::is_empty) {
+            continue;
+        }
+        if let Err(error) = decode_csv(&mut decoder, chunk.as_deref().unwrap_or_default()) {
+            return csv_line(&error, csv.header);
         }
         chunk?;
+    }
+}
+
+/// Decodes a piece of a file. An empty one is its end, for the decoder too.
+fn decode_csv(decoder: &mut arrow::csv::reader::Decoder, piece: &[u8]) -> Result<(), ArrowError> {
+    let mut rest = piece;
+    loop {
+        let read = decoder.decode(rest)?;
+        rest = &rest[read..];
+        let is_full = decoder.capacity() == 0;
+        if is_full || piece.is_empty() {
+            decoder.flush()?;
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        // One that neither reads nor has been full would be asked for ever.
+        if read == 0 && !is_full {
+            return Err(ArrowError::CsvError("the decoder does not go on".to_string()));
+        }
     }
 }
 
@@ -197,7 +212,7 @@ async fn bad_csv_line(info: &ScanInfo, file: &ObjectMeta) -> Option<BadLine> {
 const CSV_ROWS: usize = 1024;
 
 /// Arrow says the line inside its message.
-fn csv_line(error: &arrow::error::ArrowError, header: bool) -> Option<BadLine> {
+fn csv_line(error: &ArrowError, header: bool) -> Option<BadLine> {
     let detail = error.to_string();
     let digits: String = detail.rsplit_once("line ")?.1.chars().take_while(char::is_ascii_digit).collect();
     let counted: usize = digits.parse().ok()?;
@@ -226,7 +241,7 @@ async fn bad_json_line(info: &ScanInfo, file: &ObjectMeta) -> Option<BadLine> {
     }
 }
 
-fn decode_json(schema: &SchemaRef, line: &[u8]) -> Result<(), arrow::error::ArrowError> {
+fn decode_json(schema: &SchemaRef, line: &[u8]) -> Result<(), ArrowError> {
     let mut decoder = arrow::json::ReaderBuilder::new(Arc::clone(schema)).build_decoder()?;
     decoder.decode(line)?;
     decoder.flush().map(|_| ())

@@ -39,6 +39,8 @@ pub(crate) struct DataFile {
 /// The files of one table.
 #[derive(Clone, Debug)]
 pub(crate) struct TableFiles {
+    /// The path below the location: of a file, of a folder with a slash, or a pattern. The same as in the listing.
+    pub(crate) id: String,
     /// What EXPLAIN calls the table: a file, a folder with a slash, or a pattern.
     pub(crate) target: String,
     pub(crate) files: Vec<DataFile>,
@@ -158,7 +160,8 @@ impl Lister {
                 .bad_file(&file.location, "is of no known format")
                 .with_hint("known are .parquet, .csv, .tsv, .ndjson, .jsonl, .json, .arrow, .feather and .ipc; for another name set option \"format\"")
         })?;
-        Ok(TableFiles { target: self.place.location.display(&file.location), files: vec![data] })
+        let (id, target) = (self.below_root(&file.location), self.place.location.display(&file.location));
+        Ok(TableFiles { id, target, files: vec![data] })
     }
 
     fn folder_table(&self, folder: &Path, beneath: Vec<(String, ObjectMeta)>) -> Result<TableFiles> {
@@ -169,7 +172,7 @@ impl Lister {
             return Err(Error::fix(SqlState::NO_FILE, format!("catalog \"{}\": {target} holds no file to read", self.place.catalog))
                 .with_hint("a table needs at least one .parquet, .csv, .tsv, .ndjson, .jsonl, .json, .arrow, .feather or .ipc file; names that begin with . or _ are hidden"));
         }
-        Ok(TableFiles { target, files })
+        Ok(TableFiles { id: format!("{}/", self.below_root(folder)), target, files })
     }
 
     async fn matching(&self, base: &Path, pattern: &str) -> Result<TableFiles> {
@@ -189,7 +192,11 @@ impl Lister {
             .filter(|(relative, _)| glob::matches(pattern, relative))
             .collect();
         let files = self.data_files(matched)?;
-        if files.is_empty() { Err(none()) } else { Ok(TableFiles { target, files }) }
+        let id = match self.below_root(base) {
+            schema if schema.is_empty() => pattern.to_string(),
+            schema => format!("{schema}/{pattern}"),
+        };
+        if files.is_empty() { Err(none()) } else { Ok(TableFiles { id, target, files }) }
     }
 
     /// The files that are read, in the order of their paths.
@@ -337,6 +344,12 @@ impl Lister {
             .try_collect()
             .await
             .map_err(|error| self.place.store_error("list", folder, error))
+    }
+
+    /// The part of a path that is below the location.
+    fn below_root(&self, path: &Path) -> String {
+        let below = path.as_ref().strip_prefix(self.root.as_ref()).unwrap_or(path.as_ref());
+        below.trim_start_matches('/').to_string()
     }
 
     /// A path below a folder; `None` if the name cannot be one.

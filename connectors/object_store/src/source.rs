@@ -108,8 +108,11 @@ impl Source for ObjectStoreSource {
     async fn dataset(&self, context: &ReadContext, schema: &str, table: &str) -> Result<Option<Dataset>> {
         let Some(provider) = self.open(context, schema, table).await? else { return Ok(None) };
         let columns = columns(&provider);
-        let id = format!("{schema}/{table}");
-        Ok(Some(Dataset { entry: entry(table.to_string(), id), columns, provider: Arc::new(provider) }))
+        Ok(Some(Dataset {
+            entry: entry(table.to_string(), provider.id().to_string()),
+            columns,
+            provider: Arc::new(provider),
+        }))
     }
 
     async fn check(&self, context: &ReadContext) -> Vec<Check> {

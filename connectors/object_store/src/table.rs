@@ -64,6 +64,7 @@ pub(crate) struct FilesTable {
     caches: Arc<Caches>,
     context: ReadContext,
     url: ObjectStoreUrl,
+    id: String,
     target: String,
     format: Format,
     /// Columns of the files, then columns of the folders.
@@ -142,12 +143,13 @@ impl FilesTable {
             }
         }
         let partition_fields = partitions.fields;
-        let target = table.target;
+        let TableFiles { id, target, .. } = table;
         Ok(Self {
             lister,
             caches,
             context,
             url,
+            id,
             target,
             format,
             schema,
@@ -156,6 +158,11 @@ impl FilesTable {
             parts,
             files_total,
         })
+    }
+
+    /// The id that the listing gives this table.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
     /// The format of the table's files.

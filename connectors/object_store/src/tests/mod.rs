@@ -1,5 +1,6 @@
 //! The connector against real files and a real S3 server.
 
+mod conformance;
 mod evolve;
 mod formats;
 mod hive;

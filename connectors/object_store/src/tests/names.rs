@@ -45,6 +45,29 @@ async fn one_name_for_two_things_is_refused_and_full_names_work() {
 }
 
 #[tokio::test]
+async fn a_table_has_the_id_that_it_is_listed_with() {
+    let lake = Lake::new().await;
+    for file in ["t.csv", "u.csv", "u.tsv", "folder/a.csv", "v.csv", "v/a.csv", "sales/eu/a.csv", "sales/us/b.csv"] {
+        lake.write(file, "a\n1\n");
+    }
+    let mut ids = Vec::new();
+    for schema in ["public", "sales"] {
+        for listed in lake.source.datasets(&context(), schema).await.expect("list") {
+            let found = lake.source.dataset(&context(), schema, &listed.name).await.expect("describe");
+            assert_eq!(found.expect("a table").entry, listed);
+            ids.push(listed.id.to_string());
+        }
+    }
+    assert_eq!(ids, ["folder/", "t.csv", "u.csv", "u.tsv", "v.csv", "v/", "sales/eu/", "sales/us/"]);
+    for (schema, name, id) in
+        [("public", "t.csv", "t.csv"), ("public", "*.csv", "*.csv"), ("sales", "eu/*", "sales/eu/*")]
+    {
+        let found = lake.source.dataset(&context(), schema, name).await.expect("describe").expect("a table");
+        assert_eq!((found.entry.id.to_string().as_str(), found.entry.name.as_str()), (id, name));
+    }
+}
+
+#[tokio::test]
 async fn a_pattern_is_a_table() {
     let lake = Lake::new().await;
     for (name, value) in [("2024-01.csv", 1), ("2024-02.csv", 2), ("2025-01.csv", 3), ("deep/2024-03.csv", 4)] {
