@@ -142,12 +142,12 @@ impl Servers {
 }
 
 /// A reader's folder and path.
-struct Desk {
+pub(crate) struct Desk {
     folder: TempDir,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("make a temporary directory");
         let programs = folder.path().join("bin");
         std::fs::create_dir(&programs).expect("make a folder for programs");
@@ -162,7 +162,7 @@ impl Desk {
         Self { folder }
     }
 
-    fn bash(&self, script: &str) -> Command {
+    pub(crate) fn bash(&self, script: &str) -> Command {
         let path = std::env::var("PATH").expect("PATH is set");
         let mut bash = Command::new("bash");
         bash.args(["-c", script]).current_dir(self.folder.path());

@@ -4,7 +4,10 @@
 mod commands;
 mod demo;
 mod documents;
+mod examples;
+mod interrupt;
 mod program;
+mod shell;
 mod sql;
 mod tidy;
 

@@ -2,7 +2,7 @@
 
 use crate::polder;
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,15 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
+/// What a developer's environment may say to the program.
+pub(crate) const FOREIGN: [&str; 6] =
+    ["POLDER_DATA", "POLDER_CONFIG", "POLDER_LOG", "POLDER_HISTORY", "POLDER_DEMO_POSTGRES", "PGPASSWORD"];
+
 /// `polder` without what the developer's own environment says.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(polder());
     command.args(arguments).stdin(Stdio::null());
-    for variable in ["POLDER_DATA", "POLDER_CONFIG", "POLDER_LOG", "POLDER_HISTORY"] {
+    for variable in FOREIGN {
         command.env_remove(variable);
     }
     command
@@ -46,6 +50,33 @@ pub(crate) fn finish(child: Child) -> Ran {
     let output = child.wait_with_output().expect("wait for polder");
     let text = |bytes| String::from_utf8(bytes).expect("the output is UTF-8");
     Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// As [`finish`], for a program that must end by itself.
+pub(crate) fn finish_soon(mut child: Child) -> Ran {
+    wait_soon(&mut child);
+    finish(child)
+}
+
+/// Waits for the end of a program that must end by itself; one that does not is killed.
+pub(crate) fn wait_soon(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().expect("wait for polder") {
+            return status;
+        }
+        if Instant::now() > deadline {
+            drop(child.kill());
+            panic!("it still runs after {} s", PATIENCE.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Sends `SIGINT`, given as `INT`, or another signal.
+pub(crate) fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().expect("run kill");
+    assert!(sent.success(), "process {process} cannot be signalled");
 }
 
 /// Something that is written while the program runs, and can be waited for.

@@ -1,10 +1,11 @@
 //! The shell on a terminal, which `script` of util-linux provides.
 
 use crate::polder;
-use crate::program::Transcript;
+use crate::program::{FOREIGN, Transcript, signal, wait_soon};
+use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use tempfile::TempDir;
 
 struct Shell {
@@ -18,13 +19,15 @@ impl Shell {
     fn start() -> Self {
         let state = tempfile::tempdir().expect("a folder");
         let inside = format!("stty cols 80 rows 24; exec '{}' sql", polder().display());
-        let mut child = Command::new("script")
+        let mut script = Command::new("script");
+        for variable in FOREIGN {
+            script.env_remove(variable);
+        }
+        let mut child = script
             .args(["--quiet", "--flush", "--return", "--command", &inside, "/dev/null"])
             .env("XDG_STATE_HOME", state.path())
             .env("TERM", "xterm")
             .env("SHELL", "/bin/sh")
-            .env_remove("POLDER_DATA")
-            .env_remove("POLDER_HISTORY")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -39,70 +42,131 @@ impl Shell {
         self.keys.flush().expect("send keys");
     }
 
+    /// Waits until the line editor takes keys: it asks the terminal to bracket what is pasted, once per line that it reads.
+    /// Gives what came before.
+    fn ready(&mut self) -> String {
+        self.screen.expect("\u{1b}[?2004h")
+    }
+
     /// Leaves as a user does.
     fn leave(mut self) -> TempDir {
         self.press("\\q\r");
-        let status = self.child.wait().expect("wait for the shell");
+        let status = self.ended();
         assert!(status.success(), "{status}");
         self.state
     }
+
+    /// Ends without a key.
+    fn ended(&mut self) -> ExitStatus {
+        wait_soon(&mut self.child)
+    }
+
+    /// The program behind the terminal: `script` waits for this one child.
+    fn process(&self) -> u32 {
+        let script = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{script}/task/{script}/children")).expect("script runs");
+        children.split_whitespace().next().expect("script has a child").parse().expect("a process id")
+    }
+
+    /// The progress line says that a query runs.
+    fn expect_progress(&mut self) {
+        self.screen.expect("\r\u{1b}[2K");
+        self.screen.expect(" s");
+    }
 }
+
+/// Nobody waits for its end.
+const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b;\r";
 
 #[test]
 fn the_shell_answers_goes_on_after_errors_and_keeps_its_history() {
     let mut shell = Shell::start();
-    let banner = shell.screen.expect("polder=> ");
+    let banner = shell.ready();
     assert!(banner.contains("Polder ") && banner.contains("ephemeral"), "{banner}");
     shell.press("SELECT 40 +\r2 AS answer;\r");
     shell.screen.expect(" answer");
     shell.screen.expect("     42");
     shell.screen.expect("(1 row)");
+    shell.ready();
     shell.press("SELECT * FROM nowhere;\r");
     shell.screen.expect("error: ");
+    shell.ready();
     shell.press("\\frobnicate\r");
     shell.screen.expect("hint: type \\? for the list of commands");
+    shell.ready();
     shell.press("\\timing\r");
     shell.screen.expect("Timing is on.");
+    shell.ready();
     shell.press("\\x\r");
     shell.screen.expect("Expanded display is on.");
+    shell.ready();
     shell.press("SELECT 1 AS one;\r");
     shell.screen.expect("-[ RECORD 1 ]");
     shell.screen.expect("Time: ");
-    shell.press("SELECT 'typed and taken back\x03");
+    shell.ready();
+    shell.press("SELECT 'typed and taken back");
+    shell.screen.expect("taken back");
+    shell.press("\x03");
+    shell.ready();
     shell.press("SELECT 'after' AS word;\r");
     shell.screen.expect("| after");
+    shell.ready();
     let state = shell.leave();
     let history = state.path().join("polder/history");
-    let text = std::fs::read_to_string(&history).expect("the history is kept");
+    let text = fs::read_to_string(&history).expect("the history is kept");
     assert!(text.contains("AS answer"), "{text}");
-    let mode = std::fs::metadata(&history).expect("the history is a file").permissions().mode();
+    let mode = fs::metadata(&history).expect("the history is a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "only its owner reads what was typed");
 }
 
 #[test]
 fn ctrl_c_cancels_the_query_and_keeps_the_shell() {
     let mut shell = Shell::start();
-    shell.screen.expect("polder=> ");
-    shell.press("SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b;\r");
-    // The progress line says that it runs.
-    shell.screen.expect(" s");
-    shell.screen.expect("\u{1b}[2K");
+    shell.ready();
+    shell.press(ENDLESS);
+    shell.expect_progress();
     shell.press("\x03");
     shell.screen.expect("error: the query was cancelled [57014]");
+    shell.ready();
     shell.press("SELECT 'still ' || 'here' AS state;\r");
     shell.screen.expect(" still here");
+    shell.ready();
     shell.leave();
+}
+
+#[test]
+fn sigterm_ends_an_idle_shell_in_good_order() {
+    let mut shell = Shell::start();
+    shell.ready();
+    shell.press("SELECT 1 AS one;\r");
+    shell.screen.expect("(1 row)");
+    shell.ready();
+    signal(shell.process(), "TERM");
+    assert_eq!(shell.ended().code(), Some(143));
+    let history = fs::read_to_string(shell.state.path().join("polder/history")).expect("the history is kept");
+    assert!(history.contains("AS one"), "{history}");
+}
+
+#[test]
+fn sigterm_ends_a_shell_that_runs_a_query() {
+    let mut shell = Shell::start();
+    shell.ready();
+    shell.press(ENDLESS);
+    shell.expect_progress();
+    signal(shell.process(), "TERM");
+    assert_eq!(shell.ended().code(), Some(143));
 }
 
 #[test]
 fn tab_completes_keywords_and_names() {
     let mut shell = Shell::start();
-    shell.screen.expect("polder=> ");
+    shell.ready();
     shell.press("CREATE VIEW customers_of_test AS SELECT 7 AS number;\r");
     shell.screen.expect("CREATE VIEW");
-    shell.screen.expect("polder=> ");
+    shell.ready();
     shell.press("SELECT number FROM customers_of_t\t;\r");
     shell.screen.expect("polder.public.customers_of_test");
     shell.screen.expect("      7");
+    shell.ready();
     shell.leave();
 }
