@@ -20,9 +20,9 @@ pub(crate) struct Pool {
     closed: AtomicBool,
 }
 
-/// The right to one connection, not yet connected.
+/// The right to one connection, not yet connected. `None` is one beyond `pool_size`, whose connection is not kept.
 #[derive(Debug)]
-pub(crate) struct Permit(#[expect(dead_code, reason = "held for its destructor")] OwnedSemaphorePermit);
+pub(crate) struct Permit(Option<OwnedSemaphorePermit>);
 
 impl Pool {
     pub(crate) fn new(endpoint: Arc<Endpoint>) -> Arc<Self> {
@@ -42,12 +42,18 @@ impl Pool {
 
     /// Waits for the right to a connection. Only for a query that holds none.
     pub(crate) async fn permit(&self) -> Permit {
-        Permit(Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed"))
+        Permit(Some(Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed")))
+    }
+
+    /// The right to one connection more than `pool_size`: for a query that must not wait, since it holds connections of
+    /// another catalog that others may wait for.
+    pub(crate) fn permit_beyond(&self) -> Permit {
+        Permit(None)
     }
 
     /// The right to a connection, if one is free now.
     pub(crate) fn try_permit(&self) -> Option<Permit> {
-        Arc::clone(&self.permits).try_acquire_owned().ok().map(Permit)
+        Arc::clone(&self.permits).try_acquire_owned().ok().map(|permit| Permit(Some(permit)))
     }
 
     /// Makes a connection of the right to one, in a transaction that `begin` opens.
@@ -173,7 +179,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some((session, permit)) = self.held.take() else { return };
-        if !session.is_clean() {
+        if !session.is_clean() || permit.0.is_none() {
             return;
         }
         let pool = Arc::clone(&self.pool);

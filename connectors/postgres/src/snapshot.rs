@@ -6,8 +6,9 @@
 //! union may leave one unread for long. So a stream that holds a connection may stand still until another stream, which
 //! has none, has delivered. With a bounded pool that is a deadlock, unless:
 //!
-//! 1. A query waits for the pool only while it holds no connection: for its first. Whoever holds a connection never waits
-//!    for the pool.
+//! 1. A query waits for a pool only while it holds no connection, of this catalog or another: for its first. If it gets one
+//!    of another catalog while it waits, it takes one beyond `pool_size` here. Whoever holds a connection never waits for
+//!    a pool.
 //! 2. Every further scan takes a connection that is free now, or waits for one *of its own query*.
 //! 3. While a scan of the query waits, the query's running scans do not wait for their readers: each keeps taking rows from
 //!    the server into its [spool](crate::spool), in memory up to a bound and then on disk, until its rows are at an
@@ -26,7 +27,7 @@
 
 use crate::error;
 use crate::pool::{Lease, Permit, Pool};
-use polder_catalog::{Error, ReadContext, Result, SqlState};
+use polder_catalog::{CatalogName, Error, ReadContext, Result, SqlState};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot, watch};
@@ -129,7 +130,9 @@ impl QuerySnapshot {
     /// Opens the query's first connection and exports its snapshot.
     async fn open(self: &Arc<Self>, context: &ReadContext, pool: &Arc<Pool>) -> Result<Reader> {
         let mut opening = Opening { shared: self, snapshot: Snapshot::None };
-        let lease = pool.begin(pool.permit().await, &begin(context, pool, None)).await?;
+        let held = Held::of(context);
+        let lease = pool.begin(held.first_permit(pool).await, &begin(context, pool, None)).await?;
+        held.0.send_replace(true);
         let exported = lease.session().client.query_typed_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
         let id = exported.and_then(|row| row.try_get(0)).map_err(|error| pool.endpoint().failed(error))?;
         opening.snapshot = Snapshot::Open(id);
@@ -201,6 +204,27 @@ impl QuerySnapshot {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a query holds a connection of any catalog: its first is kept as long as its context lives.
+#[derive(Debug)]
+struct Held(watch::Sender<bool>);
+
+impl Held {
+    /// Shared by all catalogs of this connector in one query, hence the name that is no catalog's.
+    fn of(context: &ReadContext) -> Arc<Self> {
+        context.shared(&CatalogName::new(""), || Self(watch::Sender::new(false)))
+    }
+
+    /// Waits for the pool, but not with a connection in hand.
+    async fn first_permit(&self, pool: &Pool) -> Permit {
+        let mut held = self.0.subscribe();
+        tokio::select! {
+            biased;
+            permit = pool.permit() => permit,
+            _ = held.wait_for(|held| *held) => pool.permit_beyond(),
+        }
     }
 }
 

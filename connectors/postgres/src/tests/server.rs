@@ -2,8 +2,11 @@
 
 use crate::PostgresConnector;
 use arrow::record_batch::RecordBatch;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use polder_catalog::{CatalogName, Connector, Error, Options, Principal, QueryId, ReadContext, Result, Source};
+use polder_catalog::{
+    CatalogName, Connector, Error, Options, Principal, QueryId, ReadContext, ReadContextBuilder, Result, Source,
+};
 use polder_testing::Postgres;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -24,6 +27,15 @@ impl Database {
         Self { name, url }
     }
 
+    /// One in another encoding than UTF-8.
+    pub(super) fn create_in(encoding: &str) -> Self {
+        let name = format!("db{}", COUNTER.fetch_add(1, Ordering::Relaxed));
+        SERVER.psql(&format!(
+            "CREATE DATABASE {name} ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+        ));
+        Self { url: SERVER.url_of(&name), name }
+    }
+
     /// Runs SQL past the connector.
     pub(super) fn psql(&self, sql: &str) -> String {
         SERVER.psql_in(&self.name, sql)
@@ -33,25 +45,41 @@ impl Database {
         &SERVER
     }
 
+    /// Ends the sessions that are in a query, as an administrator would, and says how many.
+    pub(super) fn terminate(&self) -> String {
+        self.psql(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name LIKE 'polder: %'",
+        )
+    }
+
     pub(super) async fn attach(&self, options: &[(&str, &str)]) -> Arc<dyn Source> {
+        self.attach_as("shop", options).await
+    }
+
+    pub(super) async fn attach_as(&self, name: &str, options: &[(&str, &str)]) -> Arc<dyn Source> {
         let mut given = vec![("url", self.url.as_str())];
         given.extend_from_slice(options);
-        attach(&given).await.expect("the options are right")
+        attach_as(name, &given).await.expect("the options are right")
     }
 
     /// How many sessions of this query's name run something right now.
     pub(super) fn running(&self) -> String {
         self.psql(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
-             AND application_name LIKE 'polder:%'",
+                 AND application_name LIKE 'polder:%'",
         )
     }
 }
 
 pub(super) async fn attach(options: &[(&str, &str)]) -> Result<Arc<dyn Source>> {
+    attach_as("shop", options).await
+}
+
+async fn attach_as(name: &str, options: &[(&str, &str)]) -> Result<Arc<dyn Source>> {
     let given = options.iter().map(|(name, value)| (name.to_string(), value.to_string()));
     let options = Options::validate(PostgresConnector.options(), given)?;
-    PostgresConnector.attach(&CatalogName::new("shop"), options).await
+    PostgresConnector.attach(&CatalogName::new(name), options).await
 }
 
 pub(super) fn context() -> ReadContext {
@@ -59,8 +87,17 @@ pub(super) fn context() -> ReadContext {
 }
 
 pub(super) fn context_of(partitions: usize) -> ReadContext {
+    building().partitions(partitions).build()
+}
+
+pub(super) fn context_with_pushdown(pushdown: bool) -> ReadContext {
+    building().pushdown(pushdown).build()
+}
+
+/// The context of a query with an id of its own.
+pub(super) fn building() -> ReadContextBuilder {
     let id = format!("q{}", COUNTER.fetch_add(1, Ordering::Relaxed));
-    ReadContext::builder(QueryId(id.into()), Principal("test".into())).partitions(partitions).build()
+    ReadContext::builder(QueryId(id.into()), Principal("test".into()))
 }
 
 /// Runs `sql` over the tables of schema `public` that it names.
@@ -80,8 +117,18 @@ pub(super) async fn session(
     context: &ReadContext,
     tables: &[&str],
 ) -> Result<SessionContext> {
+    session_on(source, context, tables, Arc::default()).await
+}
+
+/// A session with a memory pool and disk of its own.
+pub(super) async fn session_on(
+    source: &Arc<dyn Source>,
+    context: &ReadContext,
+    tables: &[&str],
+    runtime: Arc<RuntimeEnv>,
+) -> Result<SessionContext> {
     let config = SessionConfig::new().with_target_partitions(context.partitions());
-    let session = SessionContext::new_with_config(config);
+    let session = SessionContext::new_with_config_rt(config, runtime);
     for name in tables {
         let dataset = source.dataset(context, "public", name).await?.expect("the table exists");
         let reference = datafusion::common::TableReference::bare(*name);
