@@ -115,6 +115,14 @@ impl ColumnDecoder for Wide {
     }
 }
 
+/// A magnitude as `head * 10^power + rest`.
+struct Parts {
+    /// How many digits of base 10000 are the head.
+    head: usize,
+    power: u32,
+    rest: u64,
+}
+
 /// A numeric as it is on the wire. Every digit has been checked to be below 10000.
 struct Numeric<'a> {
     /// Two bytes each.
@@ -162,6 +170,25 @@ impl<'a> Numeric<'a> {
         4 * (self.weight + 1 - self.count() as i32) + scale
     }
 
+    /// Splits the digits so that no intermediate result exceeds the result: a shift down would first have to make room for
+    /// the decimal digits that it then takes off the last digit. `None` if they are no zeros.
+    fn parts(&self, mut shift: i32) -> Option<Parts> {
+        let digit = |index: usize| u64::from(u16::from_be_bytes([self.digits[2 * index], self.digits[2 * index + 1]]));
+        let mut head = self.count();
+        while shift < 0 && head > 0 && digit(head - 1) == 0 {
+            head -= 1;
+            shift += 4;
+        }
+        if shift >= 0 || head == 0 {
+            return Some(Parts { head, power: shift.max(0).unsigned_abs(), rest: 0 });
+        }
+        // What is below one is no integer.
+        let power = u32::try_from(4 + shift).ok().filter(|power| *power > 0)?;
+        let taken = POWERS_64[4 - power as usize];
+        let last = digit(head - 1);
+        last.is_multiple_of(taken).then(|| Parts { head: head - 1, power, rest: last / taken })
+    }
+
     /// The value times ten to the scale; `None` if that is not an integer or does not fit.
     #[inline]
     fn to_i128(&self, scale: i32) -> Option<i128> {
@@ -174,11 +201,13 @@ impl<'a> Numeric<'a> {
             let integer = self.digits().fold(0, |sum, digit| sum * 10_000 + digit);
             shift_64(integer, shift)?
         } else {
+            let Parts { head, power, rest } = self.parts(shift)?;
             let mut integer: i128 = 0;
-            for digit in self.digits() {
+            for digit in self.digits().take(head) {
                 integer = integer.checked_mul(10_000)?.checked_add(i128::from(digit))?;
             }
-            shift_128(integer, shift)?
+            let power = POWERS_128.get(power as usize)?;
+            integer.checked_mul(*power)?.checked_add(i128::from(rest))?
         };
         Some(if self.sign == NEGATIVE { -magnitude } else { magnitude })
     }
@@ -190,24 +219,13 @@ impl<'a> Numeric<'a> {
         if !self.is_finite() {
             return None;
         }
-        let base = i256::from_i128(10_000);
+        let Parts { head, power, rest } = self.parts(self.shift(scale))?;
+        let (base, wide) = (i256::from_i128(10_000), |digit: u64| i256::from_i128(i128::from(digit)));
         let mut integer = i256::ZERO;
-        let mut shift = self.shift(scale);
-        let mut count = self.count();
-        // Zeros at the end would overflow before the shift takes them away again.
-        while shift < 0 && count > 0 && self.digits[2 * count - 2..2 * count] == [0, 0] {
-            count -= 1;
-            shift += 4;
+        for digit in self.digits().take(head) {
+            integer = integer.checked_mul(base)?.checked_add(wide(digit))?;
         }
-        for digit in self.digits().take(count) {
-            integer = integer.checked_mul(base)?.checked_add(i256::from_i128(i128::from(digit)))?;
-        }
-        let power = power_256(shift.unsigned_abs())?;
-        let magnitude = if shift >= 0 {
-            integer.checked_mul(power)?
-        } else {
-            (integer.checked_rem(power)? == i256::ZERO).then(|| integer.checked_div(power))??
-        };
+        let magnitude = integer.checked_mul(power_256(power)?)?.checked_add(wide(rest))?;
         Some(if self.sign == NEGATIVE { magnitude.wrapping_neg() } else { magnitude })
     }
 
@@ -250,15 +268,6 @@ fn shift_64(integer: u64, shift: i32) -> Option<i128> {
     }
     match POWERS_64.get(shift.unsigned_abs() as usize) {
         Some(power) => integer.is_multiple_of(*power).then(|| i128::from(integer / power)),
-        None => (integer == 0).then_some(0),
-    }
-}
-
-fn shift_128(integer: i128, shift: i32) -> Option<i128> {
-    let power = POWERS_128.get(shift.unsigned_abs() as usize);
-    match power {
-        Some(power) if shift >= 0 => integer.checked_mul(*power),
-        Some(power) => (integer % power == 0).then(|| integer / power),
         None => (integer == 0).then_some(0),
     }
 }

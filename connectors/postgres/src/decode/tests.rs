@@ -125,6 +125,15 @@ fn numerics_are_exact_or_refused() {
     assert_eq!(narrow(numeric(&[999, 9999, 9990], 1, 0x4000, 3)).expect("the least"), "-9999999.999");
     let error = narrow(numeric(&[1, 5], -1, 0x4000, 8)).expect_err("more digits");
     assert!(error.message().contains("holds -0.00010005"), "{error}");
+    // Ten digits of base 10000 hold 40 decimal ones, two more than the value has.
+    let full = |bytes| decimal(bytes, DataType::Decimal128(38, 10), 38, 10);
+    let nines = [[9999; 9].as_slice(), &[9900]].concat();
+    assert_eq!(full(numeric(&nines, 6, 0, 10)).expect("the most"), format!("{}.{}", "9".repeat(28), "9".repeat(10)));
+    assert!(full(numeric(&[[9999; 9].as_slice(), &[9990]].concat(), 6, 0, 11)).is_err(), "a digit too many");
+    assert!(full(numeric(&[[9999; 9].as_slice(), &[0, 1]].concat(), 6, 0, 16)).is_err(), "digits far behind");
+    let odd = |bytes| decimal(bytes, DataType::Decimal256(76, 21), 76, 21);
+    let nines = [&[999], [9999; 18].as_slice(), &[9000]].concat();
+    assert_eq!(odd(numeric(&nines, 13, 0, 21)).expect("the most"), format!("{}.{}", "9".repeat(55), "9".repeat(21)));
     let wide = |bytes| decimal(bytes, DataType::Decimal256(76, 20), 76, 20);
     assert_eq!(wide(numeric(&[1], 13, 0, 0)).expect("10^52"), format!("1{}.{}", "0".repeat(52), "0".repeat(20)));
     assert_eq!(wide(numeric(&[1], -5, 0x4000, 20)).expect("10^-20"), "-0.00000000000000000001");
