@@ -6,6 +6,7 @@
 //! for the value.
 
 mod builtin;
+pub(crate) mod nan;
 mod reading;
 
 pub(crate) use builtin::Base;

@@ -1,7 +1,7 @@
 //! Decoders of fixed-width values, text and bytes.
 
 use super::column::{ColumnDecoder, Fault, unrepresentable};
-use crate::types::{Unrepresentable, Wire};
+use crate::types::{Unrepresentable, Wire, nan};
 use arrow::array::{ArrayRef, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, PrimitiveBuilder, StringBuilder};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
@@ -24,8 +24,12 @@ pub(super) fn decoder(wire: &Wire, data_type: &DataType, policy: Unrepresentable
         Wire::Int8 => fixed::<Int64Type, 8>(data_type, policy, |bytes, _| Ok(Some(i64::from_be_bytes(bytes)))),
         Wire::UInt4 => fixed::<UInt32Type, 4>(data_type, policy, |bytes, _| Ok(Some(u32::from_be_bytes(bytes)))),
         Wire::UInt8 => fixed::<UInt64Type, 8>(data_type, policy, |bytes, _| Ok(Some(u64::from_be_bytes(bytes)))),
-        Wire::Float4 => fixed::<Float32Type, 4>(data_type, policy, |bytes, _| Ok(Some(f32::from_be_bytes(bytes)))),
-        Wire::Float8 => fixed::<Float64Type, 8>(data_type, policy, |bytes, _| Ok(Some(f64::from_be_bytes(bytes)))),
+        Wire::Float4 => {
+            fixed::<Float32Type, 4>(data_type, policy, |bytes, _| Ok(Some(nan::single(f32::from_be_bytes(bytes)))))
+        }
+        Wire::Float8 => {
+            fixed::<Float64Type, 8>(data_type, policy, |bytes, _| Ok(Some(nan::double(f64::from_be_bytes(bytes)))))
+        }
         Wire::Date => fixed::<Date32Type, 4>(data_type, policy, date),
         Wire::Time => fixed::<Time64MicrosecondType, 8>(data_type, policy, time),
         Wire::Timestamp => fixed::<TimestampMicrosecondType, 8>(data_type, policy, timestamp),

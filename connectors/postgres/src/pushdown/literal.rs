@@ -3,6 +3,7 @@
 use super::ast::{Expr, Literal, Text, Type};
 use super::reason;
 use super::typed::{Bounds, Collation, Kind, Typed, is_utc, pg_type};
+use crate::types::nan;
 use arrow::datatypes::{DataType, TimeUnit, i256};
 use datafusion_common::ScalarValue;
 use polder_catalog::Reason;
@@ -24,6 +25,8 @@ pub(crate) fn translate(value: &ScalarValue) -> Result<Typed, Reason> {
         | ScalarValue::UInt16(Some(_))
         | ScalarValue::UInt32(Some(_))
         | ScalarValue::UInt64(Some(_)) => integer(value),
+        ScalarValue::Float32(Some(value)) if !nan::is_readable_single(*value) => Err(other_nan()),
+        ScalarValue::Float64(Some(value)) if !nan::is_readable_double(*value) => Err(other_nan()),
         ScalarValue::Float32(Some(value)) => Ok(float(float_text(*value), Type::Float4, DataType::Float32)),
         ScalarValue::Float64(Some(value)) => Ok(float(float_text(*value), Type::Float8, DataType::Float64)),
         ScalarValue::Decimal128(Some(unscaled), _, scale) => {
@@ -108,6 +111,10 @@ fn float_text<F: Into<f64> + std::fmt::Debug + Copy>(value: F) -> String {
 
 fn float(text: String, to: Type, data_type: DataType) -> Typed {
     Typed::new(Expr::typed(text, to), data_type, Kind::Float)
+}
+
+fn other_nan() -> Reason {
+    reason::semantics("a NaN with a sign or a payload, which no value that is read has, is every NaN to PostgreSQL")
 }
 
 fn decimal(unscaled: i256, scale: i8, data_type: DataType) -> Typed {
