@@ -163,6 +163,10 @@ impl VerbatimTable {
                 Selection::AsIs => format!("c{index}"),
                 Selection::Text => format!("c{index}::pg_catalog.text"),
                 Selection::TextArray => format!("c{index}::pg_catalog.text[]"),
+                Selection::Printed => format!("pg_catalog.textin(pg_catalog.inet_out(c{index}))"),
+                Selection::PrintedArray => {
+                    format!("pg_catalog.textin(pg_catalog.array_out(c{index}))::pg_catalog.text[]")
+                }
             })
             .collect();
         // The line break ends a comment that the text may end with.

@@ -33,6 +33,11 @@ pub(crate) enum Selection {
     Text,
     /// `column::text[]`.
     TextArray,
+    /// What the type's output function prints. The cast of `inet` to text gives `10.0.0.1/32`; everyone else prints
+    /// `10.0.0.1`.
+    Printed,
+    /// The same for each element.
+    PrintedArray,
 }
 
 /// What the bytes of one value in a binary COPY mean.
@@ -76,6 +81,9 @@ pub(crate) struct Reading {
     /// What DESCRIBE says beside the type.
     pub(crate) note: Option<String>,
 }
+
+/// The oid of `inet`.
+const INET: u32 = 869;
 
 /// Digits of a 256-bit decimal.
 const PRECISION_MAX: u8 = 76;
@@ -191,7 +199,9 @@ impl Reader {
             // An array of arrays (through a domain) has no cast to text[] that keeps its shape.
             Ok(_) => Err(None),
             Err(note) if matches!(element.without_domains(-1).0.kind, PgKind::Other) => {
-                Ok(list(as_text(element, note), Selection::TextArray))
+                let read = as_text(element, note);
+                let is_printed = read.selection == Selection::Printed;
+                Ok(list(read, if is_printed { Selection::PrintedArray } else { Selection::TextArray }))
             }
             Err(note) => Err(note),
         }
@@ -287,7 +297,8 @@ fn as_text(pg_type: &PgType, note: Option<String>) -> Read {
         name @ "jsonb" if pg_type.schema == "pg_catalog" => json(name),
         name => mark::marked(unnamed(DataType::Utf8), name, Comparison::None),
     };
-    Read { selection: Selection::Text, field, note, ..Read::exact(Wire::Text, DataType::Utf8) }
+    let selection = if pg_type.without_domains(-1).0.oid == INET { Selection::Printed } else { Selection::Text };
+    Read { selection, field, note, ..Read::exact(Wire::Text, DataType::Utf8) }
 }
 
 impl Wire {
