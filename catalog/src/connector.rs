@@ -54,7 +54,8 @@ pub trait Source: Debug + Send + Sync {
     /// What the planner may hand over.
     fn capabilities(&self) -> Capabilities;
 
-    /// The names of all schemas, in order.
+    /// The names of the schemas, in order. Those that hold the system's own tables (`pg_catalog`) may be left out, so that
+    /// they do not drown the user's; [`datasets`](Self::datasets) and [`dataset`](Self::dataset) know them all the same.
     async fn schemas(&self, context: &ReadContext) -> Result<Vec<String>>;
 
     /// The schema that a two-part name (`catalog.table`) means.

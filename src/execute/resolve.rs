@@ -150,14 +150,15 @@ impl<'a> Resolver<'a> {
     async fn no_table(&self, source: &Arc<dyn Source>, name: &TableName) -> Error {
         let error = Error::fix(SqlState::NO_TABLE, format!("table {name} does not exist"));
         let Ok(schemas) = source.schemas(self.context).await else { return error };
-        if !schemas.contains(&name.schema) {
+        let tables = source.datasets(self.context, &name.schema).await.unwrap_or_default();
+        // A schema of the system's own may have tables and not be listed.
+        if tables.is_empty() && !schemas.contains(&name.schema) {
             return Error::fix(
                 SqlState::NO_SCHEMA,
                 format!("schema \"{}\" does not exist in {}", name.schema, name.catalog),
             )
             .with_hint(format!("SHOW SCHEMAS FROM {} lists them", name.catalog));
         }
-        let tables = source.datasets(self.context, &name.schema).await.unwrap_or_default();
         match nearest(&tables, &name.table) {
             Some(near) => error.with_hint(format!("did you mean \"{near}\"?")),
             None => error.with_hint(format!("SHOW TABLES FROM {} lists them", name.catalog)),

@@ -13,6 +13,7 @@ const VERSION_MIN: i32 = 120_000;
 const SESSION: &str = "
 SELECT pg_catalog.current_setting('server_version') AS version,
        pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS number,
+       pg_catalog.current_setting('server_encoding') AS encoding,
        current_user::pg_catalog.text AS role,
        pg_catalog.current_database()::pg_catalog.text AS database,
        (SELECT s.version || ', ' || s.cipher FROM pg_catalog.pg_stat_ssl s
@@ -46,6 +47,7 @@ async fn look(endpoint: &Endpoint, session: &mut Session) -> Result<Vec<Check>> 
         Check::ok("reachable", format!("database \"{database}\" as role \"{role}\"")),
         version(&about).map_err(failed)?,
         encryption(&about, endpoint.options.ssl).map_err(failed)?,
+        encoding(&about).map_err(failed)?,
     ];
     for row in &rights {
         checks.push(rights_on(row, &role).map_err(failed)?);
@@ -88,6 +90,23 @@ fn encryption(about: &Row, wanted: SslVerification) -> DriverResult<Check> {
             "not encrypted",
             Some("switch on ssl at the server, or set the catalog's option sslmode = 'require'".to_string()),
         ),
+    })
+}
+
+fn encoding(about: &Row) -> DriverResult<Check> {
+    let encoding: String = about.try_get("encoding")?;
+    let copy = || Some("copy the data into a database made with CREATE DATABASE ... ENCODING 'UTF8'".to_string());
+    Ok(match encoding.as_str() {
+        "UTF8" => Check::ok("encoding", encoding),
+        "SQL_ASCII" => {
+            let detail = "SQL_ASCII; the server does not know what its texts are: one that is not UTF-8 fails the query, \
+                          and conditions on text are evaluated here";
+            Check::warning("encoding", detail, copy())
+        }
+        other => {
+            let detail = format!("{other}; texts are converted, and conditions on them are evaluated here");
+            Check::warning("encoding", detail, copy())
+        }
     })
 }
 

@@ -51,7 +51,8 @@ fn describe(
 ) -> DriverResult<PgRelation> {
     let kind = kind_of(relation.try_get("kind")?);
     let types = read_types(types)?;
-    let columns = columns.iter().map(|row| column(row, &types, kind, rules)).collect::<DriverResult<_>>()?;
+    let is_utf8 = relation.try_get("is_utf8")?;
+    let columns = columns.iter().map(|row| column(row, &types, kind, is_utf8, rules)).collect::<DriverResult<_>>()?;
     let rows: f32 = relation.try_get("rows")?;
     let bytes: i64 = relation.try_get("bytes")?;
     Ok(PgRelation {
@@ -65,6 +66,7 @@ fn describe(
         rows_estimate: (rows > 0.0).then_some(rows as u64),
         pages: u64::try_from(bytes).unwrap_or(0).div_ceil(8192),
         server_version: relation.try_get("version")?,
+        is_utf8,
     })
 }
 
@@ -83,6 +85,7 @@ fn column(
     row: &Row,
     types: &HashMap<u32, Arc<PgType>>,
     kind: DatasetKind,
+    is_utf8: bool,
     rules: ReadingRules,
 ) -> DriverResult<PgColumn> {
     let name: String = row.try_get("name")?;
@@ -101,6 +104,7 @@ fn column(
         pg_type,
         typmod,
         native_type,
+        is_utf8,
         collation_deterministic: row.try_get("deterministic")?,
         collation_is_c: row.try_get("is_c")?,
         field,

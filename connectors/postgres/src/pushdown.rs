@@ -31,7 +31,20 @@ use typed::Typed;
 
 /// A condition over the columns of one relation, exact for every row; or why it stays local.
 pub(crate) fn filter(expr: &Expr, relation: &PgRelation) -> Result<ast::Expr, Reason> {
-    expr::condition(expr, relation)
+    let condition = expr::condition(expr, relation)?;
+    if !relation.is_utf8 {
+        sendable(&select(relation, &[], vec![condition.clone()], None), relation)?;
+    }
+    Ok(condition)
+}
+
+/// Whether the server can take the text of a query. Another encoding than UTF-8 lacks most characters, so that a constant
+/// alone can make the query fail. Names are the server's own, but they are few enough not to be told apart.
+fn sendable(query: &Query, relation: &PgRelation) -> Result<(), Reason> {
+    if relation.is_utf8 || print(query).is_ascii() {
+        return Ok(());
+    }
+    Err(reason::collation("the database's encoding is not UTF-8, and may lack a character of the query"))
 }
 
 /// The columns at `projection` of the rows that pass all `filters`, at most `limit` of them.

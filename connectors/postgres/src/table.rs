@@ -15,6 +15,8 @@ pub(crate) struct PgColumn {
     pub(crate) typmod: i32,
     /// The type as the server prints it: `numeric(12,2)`.
     pub(crate) native_type: String,
+    /// The server holds the bytes of a text that we read.
+    pub(crate) is_utf8: bool,
     /// Equal texts are the same bytes. True also for types without a collation.
     pub(crate) collation_deterministic: bool,
     /// The order of texts is that of their bytes. False for types without a collation.
@@ -58,6 +60,9 @@ pub(crate) struct PgRelation {
     pub(crate) pages: u64,
     /// The server's version, as `server_version_num` gives it.
     pub(crate) server_version: i32,
+    /// Whether the database's encoding is UTF-8. In another one texts have other bytes, in another order, and most
+    /// characters have none.
+    pub(crate) is_utf8: bool,
 }
 
 impl PgRelation {

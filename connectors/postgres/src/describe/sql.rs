@@ -32,11 +32,12 @@ LEFT JOIN LATERAL (
     };
 }
 
-/// Schemas that the role may look into; those for temporary and oversized values are nobody's business.
+/// Schemas that the role may look into. The server's own are left out, or they would drown the user's tables in a listing;
+/// asked for by name, their relations are there. `pg_` cannot start the name of a user's schema.
 pub(crate) const SCHEMAS: &str = "
 SELECT n.nspname::pg_catalog.text AS name
 FROM pg_catalog.pg_namespace n
-WHERE n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp\\_%'
+WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
   AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
 ORDER BY n.nspname::pg_catalog.text COLLATE pg_catalog.\"C\"";
 
@@ -52,7 +53,8 @@ ORDER BY c.relname::pg_catalog.text COLLATE pg_catalog.\"C\"";
 pub(crate) const RELATION: &str = "
 SELECT c.oid, c.relkind AS kind, c.reltuples AS rows,
        CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END AS bytes,
-       pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS version
+       pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS version,
+       pg_catalog.current_setting('server_encoding') = 'UTF8' AS is_utf8
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1::pg_catalog.name AND c.relname = $2::pg_catalog.name AND c.relkind IN ('r', 'v', 'm', 'p', 'f')";

@@ -212,6 +212,7 @@ pub(crate) fn column(raw: Expr, column: &PgColumn, rules: ReadingRules) -> Resul
     let data_type = column.field.data_type().clone();
     let (pg_type, typmod) = column.pg_type.without_domains(column.typmod);
     let (expr, kind) = match &pg_type.kind {
+        PgKind::Enum if !column.is_utf8 => (raw, Kind::Opaque),
         PgKind::Enum if mark::of(column.field.metadata()).is_some() => (raw, Kind::Label),
         // ROW(NULL, NULL) IS NULL, says PostgreSQL; the struct is not.
         PgKind::Composite(_) => return Err(reason::type_(format!("\"{}\" is a row type", column.name))),
@@ -247,7 +248,9 @@ fn base_column(raw: Expr, base: Base, typmod: i32, column: &PgColumn) -> Result<
 
 /// Text whose own collation calls different texts equal is compared by its bytes from the start.
 fn text_column(text: Expr, column: &PgColumn) -> (Expr, Kind) {
-    if !column.collation_deterministic {
+    if !column.is_utf8 {
+        (text, Kind::Opaque)
+    } else if !column.collation_deterministic {
         (text.collate_c(), Kind::Text(Collation::C))
     } else if column.collation_is_c && matches!(text, Expr::Column { .. }) {
         (text, Kind::Text(Collation::C))
@@ -271,5 +274,11 @@ pub(crate) fn selected(raw: Expr, column: &PgColumn) -> Expr {
         Selection::AsIs => raw,
         Selection::Text => raw.cast(Type::Text),
         Selection::TextArray => raw.cast(Type::TextArray),
+        Selection::Printed => printed("inet_out", raw),
+        Selection::PrintedArray => printed("array_out", raw).cast(Type::TextArray),
     }
+}
+
+fn printed(output: &'static str, raw: Expr) -> Expr {
+    Expr::call("textin", vec![Expr::call(output, vec![raw])])
 }

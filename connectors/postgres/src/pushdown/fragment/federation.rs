@@ -4,7 +4,7 @@ use super::{Compiler, Leaves};
 use crate::pool::Pool;
 use crate::provider::PgTable;
 use crate::pushdown::ast::Query;
-use crate::pushdown::{print, reason};
+use crate::pushdown::{print, reason, sendable};
 use crate::scan::{ScanRequest, scan_query};
 use crate::table::{PgOutput, PgRelation};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
@@ -39,13 +39,14 @@ impl PgFederation {
         let block = Compiler::new(&ProviderLeaves).compile(plan, false)?;
         let fields: Vec<FieldRef> = plan.schema().fields().iter().cloned().collect();
         let (query, outputs) = block.finish(&fields)?;
+        first_table(plan, |table| sendable(&query, table.relation())).unwrap_or(Ok(()))?;
         Ok(FragmentTable::new(Arc::clone(&self.pool), context.clone(), query, outputs))
     }
 }
 
 impl Federation for PgFederation {
     fn push(&self, fragment: &LogicalPlan) -> Result<Pushed> {
-        let Some(context) = context_of(fragment) else {
+        let Some(context) = first_table(fragment, |table| table.context().clone()) else {
             return Ok(Pushed::Declined(reason::lacks("the fragment reads no table of the source")));
         };
         Ok(match self.compile(fragment, &context) {
@@ -73,16 +74,16 @@ fn sorts_below(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// The context of the query, which every table of it holds.
-fn context_of(plan: &LogicalPlan) -> Option<ReadContext> {
-    let mut context = None;
+/// Asks the first table of the plan what all of them know: the query's context, the database.
+fn first_table<T>(plan: &LogicalPlan, ask: impl Fn(&PgTable) -> T) -> Option<T> {
+    let mut answer = None;
     let visited = plan.apply(|node| {
         if let LogicalPlan::TableScan(scan) = node {
-            context = with_table(scan, |table| table.context().clone());
+            answer = with_table(scan, &ask);
         }
-        Ok(if context.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(if answer.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
-    visited.ok().and(context)
+    visited.ok().and(answer)
 }
 
 /// Calls `use_table` with the relation's provider behind a leaf; `None` if the leaf is another's.
