@@ -1,8 +1,9 @@
 //! A query that nobody wants any more leaves nothing behind at the server.
 
-use super::server::{Database, context, run, scalar, session};
+use super::server::{Database, building, context, run, scalar, session};
 use futures::StreamExt;
 use std::time::Duration;
+use tokio::time::Instant;
 
 async fn nothing_runs(database: &Database) -> bool {
     for _ in 0..50 {
@@ -50,5 +51,30 @@ async fn a_cancelled_context_stops_the_backend() {
     });
     let error = run(&source, &context, &["slow"], "SELECT max(s) FROM slow").await.expect_err("it was cancelled");
     assert_eq!(error.state(), polder_catalog::SqlState::CANCELLED);
+    assert!(nothing_runs(&database).await, "the backend still runs");
+}
+
+// Protects the server from a query whose client has died: it knows the deadline by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_server_knows_the_deadline() {
+    let database = Database::create();
+    database.psql(
+        "CREATE VIEW timeout AS SELECT setting::int4 AS millis FROM pg_settings WHERE name = 'statement_timeout';
+         CREATE VIEW slow AS SELECT i, pg_sleep(0.02)::text AS s FROM generate_series(1, 100000) i",
+    );
+    let source = database.attach(&[]).await;
+    let of = async |deadline| {
+        let context = building().deadline(deadline).build();
+        let rows = run(&source, &context, &["timeout"], "SELECT millis FROM timeout").await.expect("read");
+        scalar(&rows).parse::<u64>().expect("a number")
+    };
+    assert_eq!(of(None).await, 0);
+    let millis = of(Some(Instant::now() + Duration::from_secs(100))).await;
+    assert!((1..=100_000).contains(&millis), "{millis}");
+    let context = building().deadline(Some(Instant::now() + Duration::from_secs(1))).build();
+    let stopped =
+        tokio::time::timeout(Duration::from_secs(20), run(&source, &context, &["slow"], "SELECT s FROM slow"));
+    let error = stopped.await.expect("it stops").expect_err("the deadline has passed");
+    assert_eq!(error.state(), polder_catalog::SqlState::CANCELLED, "{error}");
     assert!(nothing_runs(&database).await, "the backend still runs");
 }

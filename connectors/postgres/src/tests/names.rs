@@ -1,7 +1,9 @@
 //! Names and listings: whatever a table is called, and however many there are.
 
 use super::server::{Database, context, run, scalar};
-use polder_catalog::DatasetKind;
+use datafusion::prelude::SessionContext;
+use polder_catalog::{DatasetKind, Source};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const NAMES: &[&str] = &["a\"\"b", "a\\\"; drop table x; --", "it's", "$$", "a;b", "", "Ünï", "select", "a.b", "-- x"];
@@ -55,14 +57,40 @@ async fn every_kind_of_relation_is_listed() {
     }
     let rows = run(&source, &context(), &["empty"], "SELECT count(*) FROM empty").await.expect("read");
     assert_eq!(scalar(&rows), "1");
-    let schemas = source.schemas(&context()).await.expect("listed");
-    assert!(schemas.contains(&"other".to_string()) && schemas.contains(&"public".to_string()));
+    assert_eq!(rows_without_columns(&source, "empty", None).await, 1);
+    assert_eq!(rows_without_columns(&source, "t", Some(&vec![])).await, 1);
+    assert_eq!(source.schemas(&context()).await.expect("listed"), ["other", "public"]);
     // The next statement sees what was dropped, altered and created.
     database.psql("DROP TABLE empty; ALTER TABLE t ADD b text; CREATE TABLE later (z int4)");
     assert!(source.dataset(&context(), "public", "empty").await.expect("answered").is_none());
     let t = source.dataset(&context(), "public", "t").await.expect("answered").expect("there");
     assert_eq!(t.columns.len(), 2);
     assert!(source.dataset(&context(), "public", "later").await.expect("answered").is_some());
+}
+
+/// Rows of a COPY that sends no column.
+async fn rows_without_columns(source: &Arc<dyn Source>, table: &str, projection: Option<&Vec<usize>>) -> usize {
+    let dataset = source.dataset(&context(), "public", table).await.expect("described").expect("there");
+    let session = SessionContext::new();
+    let plan = dataset.provider.scan(&session.state(), projection, &[], None).await.expect("planned");
+    let batches = datafusion::physical_plan::collect(plan, session.task_ctx()).await.expect("read");
+    assert!(batches.iter().all(|batch| batch.num_columns() == 0));
+    batches.iter().map(|batch| batch.num_rows()).sum()
+}
+
+// Protects listings from the server's 200 tables of its own, which are still there for who asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_servers_own_schemas_are_found_and_not_listed() {
+    let database = Database::create();
+    let source = database.attach(&[]).await;
+    assert_eq!(source.schemas(&context()).await.expect("listed"), ["public"]);
+    for (schema, table) in [("pg_catalog", "pg_class"), ("information_schema", "tables")] {
+        let listed = source.datasets(&context(), schema).await.expect("listed");
+        assert!(listed.iter().any(|entry| entry.name == table), "{schema}: {listed:?}");
+        let dataset = source.dataset(&context(), schema, table).await.expect("described").expect("there");
+        let frame = SessionContext::new().read_table(dataset.provider).expect("a table");
+        assert!(frame.count().await.expect("read") > 100, "{schema}.{table}");
+    }
 }
 
 // Protects attaching large databases: listing does not load columns.

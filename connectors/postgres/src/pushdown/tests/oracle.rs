@@ -16,12 +16,17 @@ mod tables;
 mod world;
 
 use expressions::Pair;
+use futures::StreamExt;
 use random::Random;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use world::{Outcome, World};
 
 /// How often a pair is tried until the optimizer leaves it whole: a constant may fold the expression away.
 const TRIES: usize = 12;
+
+/// Queries that run at once. Each plans alone, so this is about the cores that there are.
+const AT_ONCE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn generated_queries_give_the_same_rows_with_pushdown_on_and_off() {
@@ -29,22 +34,40 @@ async fn generated_queries_give_the_same_rows_with_pushdown_on_and_off() {
     let queries = number("POLDER_QUERIES").unwrap_or(400) as usize;
     println!("POLDER_SEED={seed} POLDER_QUERIES={queries}");
     let mut random = Random::new(seed);
-    let world = World::start(&mut random).await;
+    let world = Arc::new(World::start(&mut random).await);
     let mut tally = Tally::default();
 
-    for pair in expressions::pairs().into_iter().chain(shapes::pairs()) {
-        for _ in 0..TRIES {
-            let outcome = tally.run(&world, &pair.query(&mut random)).await;
-            if outcome == Outcome::Pushed {
-                break;
-            }
+    let pairs = expressions::pairs().into_iter().chain(shapes::pairs());
+    // A seed of its own for each, so that it is tried alike whatever happens to the others.
+    let pairs = pairs.map(|pair| try_alone(Arc::clone(&world), pair, random.fork()));
+    tally.run(pairs).await;
+    let left = queries.saturating_sub(tally.queries);
+    let others = (0..left).map(|_| try_once(Arc::clone(&world), shapes::query(&mut random)));
+    tally.run(others).await;
+    tally.finish(seed);
+}
+
+/// A query and what became of it.
+type Tried = (Query, Outcome);
+
+/// Tries a pair until the source does all of it.
+async fn try_alone(world: Arc<World>, pair: Pair, mut random: Random) -> Vec<Tried> {
+    let mut tried = Vec::new();
+    for _ in 0..TRIES {
+        let query = pair.query(&mut random);
+        let outcome = world.compare(&query).await;
+        let is_pushed = outcome == Outcome::Pushed;
+        tried.push((query, outcome));
+        if is_pushed {
+            break;
         }
     }
-    while tally.queries < queries {
-        let query = shapes::query(&mut random);
-        tally.run(&world, &query).await;
-    }
-    tally.finish(seed);
+    tried
+}
+
+async fn try_once(world: Arc<World>, query: Query) -> Vec<Tried> {
+    let outcome = world.compare(&query).await;
+    vec![(query, outcome)]
 }
 
 #[test]
@@ -62,21 +85,21 @@ fn number(variable: &str) -> Option<u64> {
 
 /// A query to run on both sides.
 #[derive(Clone, Debug)]
-pub(super) struct Query {
-    pub(super) sql: String,
+struct Query {
+    sql: String,
     /// For LIMIT: the same query without it, and how many leading columns are the order.
-    pub(super) limited: Option<Limited>,
+    limited: Option<Limited>,
     /// Whether it gives averages, which are compared as floats.
-    pub(super) approximate: bool,
+    approximate: bool,
     /// The pairs that it tries; pushed if nothing but sorts and projections stays local.
-    pub(super) pairs: Vec<Pair>,
+    pairs: Vec<Pair>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Limited {
-    pub(super) unlimited: String,
-    pub(super) limit: usize,
-    pub(super) keys: usize,
+struct Limited {
+    unlimited: String,
+    limit: usize,
+    keys: usize,
 }
 
 #[derive(Default)]
@@ -88,19 +111,30 @@ struct Tally {
 }
 
 impl Tally {
-    async fn run(&mut self, world: &World, query: &Query) -> Outcome {
+    /// Runs the jobs, some at once, and counts in their order.
+    async fn run<J>(&mut self, jobs: impl Iterator<Item = J>)
+    where
+        J: Future<Output = Vec<Tried>> + Send + 'static,
+    {
+        let mut done = futures::stream::iter(jobs.map(tokio::spawn)).buffered(AT_ONCE);
+        while let Some(tried) = done.next().await {
+            for (query, outcome) in tried.expect("a query does not panic") {
+                self.count(&query, &outcome);
+            }
+        }
+    }
+
+    fn count(&mut self, query: &Query, outcome: &Outcome) {
         self.queries += 1;
-        let outcome = world.compare(query).await;
-        match &outcome {
+        match outcome {
             Outcome::Pushed | Outcome::Local => {}
             Outcome::Differs(difference) => self.failures.push(format!("{}\n    {difference}", query.sql)),
             Outcome::FailsEverywhere(error) => self.local_errors.push(format!("{}\n    {error}", query.sql)),
         }
         for pair in &query.pairs {
             let count = self.pushed.entry((pair.expression, pair.on)).or_default();
-            *count += usize::from(outcome == Outcome::Pushed);
+            *count += usize::from(*outcome == Outcome::Pushed);
         }
-        outcome
     }
 
     fn finish(self, seed: u64) {

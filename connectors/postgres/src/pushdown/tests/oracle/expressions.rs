@@ -70,6 +70,17 @@ fn constant(random: &mut Random, column: &Column) -> &'static str {
     random.pick(column.constants)
 }
 
+/// A constant of a list. DataFusion finds 0 among floats by its bits, or by `=`, as the shape of the plan has it: 0 is in
+/// `(-0)`, or is not. Such a list stays local, where neither answer can be told to be right.
+fn listed(random: &mut Random, column: &Column) -> &'static str {
+    loop {
+        let constant = constant(random, column);
+        if !matches!(constant, "0.0" | "arrow_cast('-0.0', 'Float64')") {
+            return constant;
+        }
+    }
+}
+
 fn text(random: &mut Random) -> &'static str {
     random.pick(tables::column("t").constants)
 }
@@ -103,11 +114,11 @@ const CONDITIONS: &[Condition] = &[
     ("between", ORDERED, |r, c| format!("{} BETWEEN {} AND {}", c.name, constant(r, c), constant(r, c))),
     ("not between", ORDERED, |r, c| format!("{} NOT BETWEEN {} AND {}", c.name, constant(r, c), constant(r, c))),
     ("in", "*", |r, c| {
-        format!("{} IN ({}, {}, {}, {})", c.name, constant(r, c), constant(r, c), constant(r, c), constant(r, c))
+        format!("{} IN ({}, {}, {}, {})", c.name, listed(r, c), listed(r, c), listed(r, c), listed(r, c))
     }),
     ("not in", "*", |r, c| {
         let null = if r.one_in(3) { ", NULL" } else { "" };
-        format!("{} NOT IN ({}, {}, {}{null})", c.name, constant(r, c), constant(r, c), constant(r, c))
+        format!("{} NOT IN ({}, {}, {}{null})", c.name, listed(r, c), listed(r, c), listed(r, c))
     }),
     ("is distinct from", "*", |r, c| format!("{} IS DISTINCT FROM {}", c.name, constant(r, c))),
     ("is not distinct from", "*", |r, c| format!("{} IS NOT DISTINCT FROM {}", c.name, constant(r, c))),

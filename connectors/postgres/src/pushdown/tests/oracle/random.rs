@@ -23,6 +23,11 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
+    /// Another generator, which this one's seed replays too.
+    pub(super) fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
     pub(super) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }

@@ -80,7 +80,7 @@ pub(super) fn query(random: &mut Random) -> Query {
 /// Two or three conditions under AND, OR and NOT.
 fn condition(random: &mut Random) -> String {
     let pairs = expressions::pairs();
-    let mut one = |random: &mut Random| pairs[random.below(pairs.len())].condition(random);
+    let one = |random: &mut Random| pairs[random.below(pairs.len())].condition(random);
     let mut condition = format!("({})", one(random));
     for _ in 0..1 + random.below(2) {
         let connective = random.pick(&["AND", "OR", "AND NOT"]);

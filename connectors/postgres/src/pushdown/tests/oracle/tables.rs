@@ -77,6 +77,7 @@ const FLOATS: &[&str] = &[
     "0.1",
     "2.5",
     "'NaN'",
+    "- 'NaN'::float8",
     "'Infinity'",
     "'-Infinity'",
     "1e30",

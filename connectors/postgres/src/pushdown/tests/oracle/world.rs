@@ -27,11 +27,12 @@ pub(super) enum Outcome {
     FailsEverywhere(String),
 }
 
-/// A server with the tables.
+/// A server with the tables, and one session with pushdown, one without. All queries of a session see the tables as they
+/// were described at its start, and share one snapshot.
 pub(super) struct World {
     _server: polder_testing::Postgres,
-    source: Arc<dyn Source>,
-    session: SessionContext,
+    local: SessionContext,
+    pushed: SessionContext,
 }
 
 struct Answer {
@@ -46,22 +47,23 @@ impl World {
         let connector = crate::PostgresConnector;
         let options = Options::validate(connector.options(), [("url".to_string(), server.url())]).expect("options");
         let source = connector.attach(&CatalogName::new("shop"), options).await.expect("a source");
-        let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
-        Self { _server: server, source, session }
+        let local = session(&source, false).await.expect("the tables are described");
+        let pushed = session(&source, true).await.expect("the tables are described");
+        Self { _server: server, local, pushed }
     }
 
     /// Runs the query both ways.
     pub(super) async fn compare(&self, query: &Query) -> Outcome {
-        let local = match self.run(&query.sql, false).await {
+        let local = match run(&self.local, &query.sql).await {
             Ok(answer) => answer,
             Err(error) => return Outcome::FailsEverywhere(error.to_string()),
         };
-        let pushed = match self.run(&query.sql, true).await {
+        let pushed = match run(&self.pushed, &query.sql).await {
             Ok(answer) => answer,
             Err(error) => return Outcome::Differs(format!("only with pushdown: {error}")),
         };
         let unlimited = match &query.limited {
-            Some(limited) => Some(self.run(&limited.unlimited, false).await.expect("as with its LIMIT").rows),
+            Some(limited) => Some(run(&self.local, &limited.unlimited).await.expect("as with its LIMIT").rows),
             None => None,
         };
         match answer::difference(query, &local.rows, &pushed.rows, unlimited.as_deref()) {
@@ -70,26 +72,30 @@ impl World {
             None => Outcome::Local,
         }
     }
+}
 
-    async fn run(&self, sql: &str, pushdown: bool) -> Result<Answer> {
-        let context =
-            ReadContext::builder(QueryId("oracle".into()), Principal("oracle".into())).pushdown(pushdown).build();
-        for table in ["a", "b"] {
-            let dataset = self.source.dataset(&context, "public", table).await?.expect("the table exists");
-            let name = TableName { catalog: CatalogName::new("shop"), schema: "public".into(), table: table.into() };
-            let federation = self.source.federation().filter(|_| pushdown);
-            self.session.deregister_table(table)?;
-            self.session.register_table(table, Arc::new(SourceTable::new(name, dataset, federation)))?;
-        }
-        let state = self.session.state();
-        let plan = state.create_logical_plan(sql).await?;
-        let plan = state.optimize(&plan)?;
-        let plan = if pushdown { push(plan)?.data } else { plan };
-        let whole = is_whole(&plan)?;
-        let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
-        let batches = datafusion::physical_plan::collect(physical, state.task_ctx()).await?;
-        Ok(Answer { rows: answer::rows(&batches), whole })
+async fn session(source: &Arc<dyn Source>, pushdown: bool) -> Result<SessionContext> {
+    let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+    let name = if pushdown { "pushed" } else { "local" };
+    let context = ReadContext::builder(QueryId(name.into()), Principal("oracle".into())).pushdown(pushdown).build();
+    for table in ["a", "b"] {
+        let dataset = source.dataset(&context, "public", table).await?.expect("the table exists");
+        let name = TableName { catalog: CatalogName::new("shop"), schema: "public".into(), table: table.into() };
+        let federation = source.federation().filter(|_| pushdown);
+        session.register_table(table, Arc::new(SourceTable::new(name, dataset, federation)))?;
     }
+    Ok(session)
+}
+
+async fn run(session: &SessionContext, sql: &str) -> Result<Answer> {
+    let state = session.state();
+    let plan = state.create_logical_plan(sql).await?;
+    // Without pushdown there is no federation to offer to.
+    let plan = push(state.optimize(&plan)?)?.data;
+    let whole = is_whole(&plan)?;
+    let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+    let batches = datafusion::physical_plan::collect(physical, state.task_ctx()).await?;
+    Ok(Answer { rows: answer::rows(&batches), whole })
 }
 
 /// Offers fragments from the top down, as the engine does.
