@@ -12,10 +12,9 @@ const OWNER_ONLY_DIRECTORY: u32 = 0o700;
 
 /// Takes up the history of earlier shells; a shell without history is no error.
 pub(super) fn load(editor: &mut LineEditor) {
-    if let Some(path) = path().filter(|path| path.exists()) {
-        if let Err(error) = editor.load_history(&path) {
-            tracing::warn!(path = %path.display(), %error, "read history");
-        }
+    let Some(path) = path().filter(|path| path.exists()) else { return };
+    if let Err(error) = editor.load_history(&path) {
+        tracing::warn!(path = %path.display(), %error, "read history");
     }
 }
 

@@ -1,6 +1,9 @@
 //! The built program, from outside: commands, documents, and what a machine can check of the source tree. Nothing here
 //! links the engine.
 
+// Real programs take real time.
+#![expect(clippy::disallowed_methods)]
+
 mod commands;
 mod demo;
 mod documents;

@@ -96,7 +96,10 @@ impl Transcript {
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = source.read(&mut bytes) {
-                written.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
+                written
+                    .lock()
+                    .expect("nobody panics while writing")
+                    .push_str(&String::from_utf8_lossy(&bytes[..count]));
             }
         });
         Self { text, seen: 0 }
@@ -106,7 +109,7 @@ impl Transcript {
     pub(crate) fn expect(&mut self, wanted: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let text = self.text.lock().unwrap().clone();
+            let text = self.text.lock().expect("nobody panics while writing").clone();
             if let Some(at) = text[self.seen..].find(wanted) {
                 let start = self.seen;
                 self.seen = start + at + wanted.len();
