@@ -175,7 +175,7 @@ async fn ranges_of_pages_give_each_row_once() {
     }
     let source = database.attach(&[]).await;
     let dataset = source.dataset(&context_of(4), "public", "big").await.expect("described").expect("there");
-    let session = datafusion::prelude::SessionContext::new();
+    let session = SessionContext::new();
     let plan = dataset.provider.scan(&session.state(), Some(&vec![0]), &[], None).await.expect("planned");
     assert!(plan.properties().output_partitioning().partition_count() > 1);
     let limited = dataset.provider.scan(&session.state(), Some(&vec![0]), &[], Some(1)).await.expect("planned");

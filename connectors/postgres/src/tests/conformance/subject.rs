@@ -97,7 +97,7 @@ impl Subject for PostgresSubject {
     }
 
     async fn create(&self, table: &Table) -> Result<()> {
-        let columns: Vec<String> = table.schema.fields().iter().map(|field| definition(field)).collect();
+        let columns: Vec<String> = table.schema.fields().iter().map(definition).collect();
         let key = table.key.as_deref().map(|key| format!(", PRIMARY KEY ({})", quoted(key))).unwrap_or_default();
         let mut sql = format!("CREATE TABLE {} ({}{key});\n", quoted(&table.name), columns.join(", "));
         table.rows.iter().for_each(|rows| sql.push_str(&insert(&table.name, rows)));

@@ -101,10 +101,11 @@ async fn run(session: &SessionContext, sql: &str) -> Result<Answer> {
 /// Offers fragments from the top down, as the engine does.
 fn push(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let offered = !matches!(plan, LogicalPlan::TableScan(_)) && plan.exists(|node| Ok(combines(node)))?;
-    if offered && let Some(federation) = federation(&plan)? {
-        if let Pushed::Whole(provider) = federation.push(&plan)? {
-            return Ok(Transformed::yes(replaced(plan, provider)?));
-        }
+    if offered
+        && let Some(federation) = federation(&plan)?
+        && let Pushed::Whole(provider) = federation.push(&plan)?
+    {
+        return Ok(Transformed::yes(replaced(plan, provider)?));
     }
     plan.map_children(push)
 }
