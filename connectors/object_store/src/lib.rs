@@ -29,6 +29,7 @@ mod listing;
 mod local;
 mod location;
 mod merge;
+mod nan;
 mod opener;
 mod options;
 mod pinned;

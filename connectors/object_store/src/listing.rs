@@ -320,17 +320,12 @@ impl Lister {
             .list_with_delimiter(prefix)
             .await
             .map_err(|error| self.place.store_error("list", folder, error))?;
-        let mut level = Level::default();
-        level.files =
-            listed.objects.into_iter().filter(|file| !is_hidden(file.location.filename().unwrap_or("."))).collect();
-        level.folders = listed
-            .common_prefixes
-            .iter()
-            .filter_map(|folder| folder.filename())
-            .filter(|name| !is_hidden(name))
-            .map(str::to_string)
-            .collect();
-        Ok(level)
+        let is_shown = |path: &Path| path.filename().is_some_and(|name| !is_hidden(name));
+        let folders = listed.common_prefixes.iter().filter(|folder| is_shown(folder));
+        Ok(Level {
+            folders: folders.filter_map(Path::filename).map(str::to_string).collect(),
+            files: listed.objects.into_iter().filter(|file| is_shown(&file.location)).collect(),
+        })
     }
 
     /// All files beneath a folder with their paths below it, hidden ones too.

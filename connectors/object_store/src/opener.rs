@@ -4,6 +4,7 @@
 //! or late query stops, and a decoder that panics on hostile bytes is an error like any other.
 
 use crate::diagnose::{self, ScanInfo};
+use crate::nan;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::TreeNodeRecursion;
 use datafusion_common::{DataFusionError, Result};
@@ -122,7 +123,13 @@ impl FileSource for LakeSource {
             let none = vec![PushedDown::No; filters.len()];
             return Ok(FilterPushdownPropagation::with_parent_pushdown_result(none));
         }
-        let mut pushed = self.inner.try_pushdown_filters(filters, config)?;
+        let schema = self.inner.table_schema().table_schema();
+        let may_skip: Vec<bool> = filters.iter().map(|filter| nan::may_skip(filter, schema)).collect();
+        let skipping = filters.into_iter().zip(&may_skip).filter(|(_, may_skip)| **may_skip);
+        let mut pushed = self.inner.try_pushdown_filters(skipping.map(|(filter, _)| filter).collect(), config)?;
+        let mut answers = pushed.filters.into_iter();
+        let answer = |may_skip| if may_skip { answers.next().unwrap_or(PushedDown::No) } else { PushedDown::No };
+        pushed.filters = may_skip.into_iter().map(answer).collect();
         pushed.updated_node = pushed.updated_node.map(|inner| self.around(inner));
         Ok(pushed)
     }

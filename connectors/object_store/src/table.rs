@@ -11,6 +11,7 @@ use crate::hive::Partitions;
 use crate::infer;
 use crate::listing::{DataFile, Lister, TableFiles};
 use crate::merge::{Guess, Merge};
+use crate::nan;
 use crate::opener::LakeSource;
 use crate::pinned::PinnedStore;
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -386,7 +387,8 @@ impl FilesTable {
             .fetch_metadata()
             .await
             .map_err(|error| self.unreadable(file, error))?;
-        let statistics = Arc::new(DFParquetMetadata::statistics_from_parquet_metadata(&footer, &part.file_schema)?);
+        let statistics = DFParquetMetadata::statistics_from_parquet_metadata(&footer, &part.file_schema)?;
+        let statistics = Arc::new(nan::without_float_bounds(statistics, &part.file_schema));
         let ordering = ordering_from_parquet_metadata(&footer, &part.file_schema)?;
         if let Some(cache) = cache {
             let known = CachedFileMetadata::new(
