@@ -61,7 +61,7 @@ fn limited_difference(limited: &Limited, local: &[Row], pushed: &[Row], all: &[R
         }
     }
     // -0 and 0 are equal, so they tie.
-    let key = |row: &Row| row[..limited.keys].iter().map(|value| value.replace("(-0.0)", "(0.0)")).collect::<Vec<_>>();
+    let key = |row: &Row| row[..limited.keys].iter().map(|value| value.replace("(-0)", "(0)")).collect::<Vec<_>>();
     let keys = |rows: &[Row]| rows.iter().map(key).collect::<Vec<_>>();
     if keys(local) != keys(pushed) {
         return Some(format!("keys local {:?}, pushed {:?}", keys(local), keys(pushed)));
