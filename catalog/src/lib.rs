@@ -25,7 +25,7 @@
 //! 5. Stream rows in `scan.rs`: implement [`Scan`] and wrap it in a [`ScanExec`].
 //! 6. Declare in `pushdown.rs` what is exact. What is not exact is left out or re-checked: *never wrong, only slower*.
 //! 7. Add `changes.rs` and `write.rs` if the system can.
-//! 8. Make `tests.rs`, the [conformance suite](mod@conformance), green, and register the connector:
+//! 8. Make `tests.rs`, the conformance suite (feature `conformance`), green, and register the connector:
 //!
 //! ```
 //! use polder_catalog::{Connector, Registry};

@@ -1,4 +1,4 @@
-//! Text to [`Statement`]: PostgreSQL-flavoured DataFusion SQL, plus the statements that only Polder has.
+//! Text to a statement: PostgreSQL-flavoured DataFusion SQL, plus the statements that only Polder has.
 //!
 //! Pure: nothing here knows what exists. A head word that is ours is read here, with the expressions and queries inside
 //! it left to sqlparser; everything else goes to DataFusion's parser as it stands.
