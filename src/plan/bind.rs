@@ -8,6 +8,7 @@ use crate::plan::federate::{self, Declined};
 use crate::plan::marks::Marks;
 use crate::plan::names::{PassThroughCall, QUERY};
 use crate::plan::types::SqlTypes;
+use crate::plan::zeros::{Zeros, one_zero};
 use crate::session::Settings;
 use crate::sql::Query;
 use datafusion::catalog::{
@@ -65,6 +66,8 @@ pub(crate) fn template(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<Ses
     let mut rules = Analyzer::new().rules;
     // Before type coercion, which would compare marked columns as if they were plain.
     rules.insert(0, Arc::new(Marks));
+    // After type coercion, which tells what is a float.
+    rules.push(Arc::new(Zeros));
     Ok(SessionStateBuilder::new()
         .with_config(session)
         .with_runtime_env(Arc::clone(runtime))
@@ -96,7 +99,7 @@ impl<'a> Planner<'a> {
     pub(crate) async fn physical(&self, query: &Query, tables: &Tables) -> Result<Planned> {
         let state = self.state(tables)?;
         let plan = state.statement_to_plan(query.0.clone()).await.map_err(Error::from_datafusion)?;
-        let optimized = state.optimize(&plan).map_err(Error::from_datafusion)?;
+        let optimized = state.optimize(&plan).and_then(one_zero).map_err(Error::from_datafusion)?;
         let (logical, declined) = federate::push(optimized)?;
         let physical = state.query_planner().create_physical_plan(&logical, &state).await;
         let physical = physical.and_then(cooperate).map_err(Error::from_datafusion)?;

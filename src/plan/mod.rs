@@ -6,6 +6,7 @@ mod federate;
 mod marks;
 mod names;
 mod types;
+mod zeros;
 mod cooperate;
 
 pub(crate) use bind::{Planned, Planner, Tables, template, with_column_names};
