@@ -17,6 +17,7 @@
 mod cache;
 mod check;
 mod connector;
+mod credentials;
 mod decompress;
 mod diagnose;
 mod error;

@@ -1,12 +1,15 @@
 //! The connector against real files and a real S3 server.
 
 mod conformance;
+mod credentials;
 mod evolve;
 mod formats;
 mod hive;
 mod hostile;
 mod local;
+mod mock;
 mod names;
+mod proxy;
 mod pushdown;
 mod s3;
 
