@@ -38,6 +38,7 @@ mod report;
 mod source;
 mod store;
 mod table;
+mod transport;
 #[cfg(test)]
 mod tests;
 

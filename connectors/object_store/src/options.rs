@@ -38,7 +38,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     )
     .default("false"),
     OptionSpec::new("retries", OptionKind::Integer(0, 20), "how often a failed request is tried again").default("3"),
-    OptionSpec::new("timeout", OptionKind::Duration, "how long one request, with its retries, may take").default("30s"),
+    OptionSpec::new(
+        "timeout",
+        OptionKind::Duration,
+        "how long the server may be silent before a request counts as failed, and is tried again",
+    )
+    .default("30s"),
     OptionSpec::new(
         "format",
         OptionKind::Choice(&["auto", "parquet", "csv", "tsv", "ndjson", "arrow"]),

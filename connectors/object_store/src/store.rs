@@ -4,6 +4,7 @@ use crate::credentials::{FromEnvironment, SecretKeys};
 use crate::error::Place;
 use crate::location::Location;
 use crate::options::{Credentials, S3Settings, checked_endpoint};
+use crate::transport::Transport;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
@@ -13,6 +14,10 @@ use std::time::Duration;
 
 /// How long a connection may take to be made; a dead endpoint is told after the retries of this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long after its beginning the reading of an object may be taken up again. The number of retries is what bounds
+/// them: a body that breaks off after an hour is worth one as much as a body that breaks off at once.
+const RETRY_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Makes the store. No request is sent and no secret is read before the first use.
 pub(crate) fn open(place: &Place, settings: &S3Settings) -> Result<Arc<dyn ObjectStore>> {
@@ -56,6 +61,7 @@ fn s3(bucket: &str, endpoint: Option<String>, settings: &S3Settings) -> object_s
         .with_bucket_name(bucket)
         .with_virtual_hosted_style_request(settings.virtual_hosted)
         .with_retry(retry(settings))
+        .with_http_connector(Transport { silence_max: settings.timeout })
         .with_client_options(client(settings, allow_http));
     let region = settings.region.clone().or_else(region_of_environment);
     builder = builder.with_region(region.unwrap_or_else(|| "us-east-1".to_string()));
@@ -87,14 +93,11 @@ fn region_of_environment() -> Option<String> {
 }
 
 fn client(settings: &S3Settings, allow_http: bool) -> ClientOptions {
-    ClientOptions::new()
-        .with_connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
-        .with_timeout(settings.timeout)
-        .with_allow_http(allow_http)
+    ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT.min(settings.timeout)).with_allow_http(allow_http)
 }
 
 fn retry(settings: &S3Settings) -> RetryConfig {
     let backoff =
         BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(5), base: 2.0 };
-    RetryConfig { backoff, max_retries: settings.retries, retry_timeout: settings.timeout }
+    RetryConfig { backoff, max_retries: settings.retries, retry_timeout: RETRY_TIME_MAX }
 }

@@ -11,6 +11,7 @@ mod mock;
 mod names;
 mod proxy;
 mod pushdown;
+mod retries;
 mod s3;
 
 use crate::ObjectStoreConnector;
