@@ -13,6 +13,7 @@ mod proxy;
 mod pushdown;
 mod retries;
 mod s3;
+mod skip;
 
 use crate::ObjectStoreConnector;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
