@@ -1,0 +1,238 @@
+//! A shard as its users hold it: a thread that owns the [`Writer`], and handles that send to it and read beside it.
+//!
+//! The thread is named `log <shard>`, belongs to the [`Log`](super::Log) that opened it, and ends when that is closed. Its
+//! queue holds so many bytes; who appends more waits for room.
+
+use super::clock::Clock;
+use super::entries::{Entries, From, Schemas, Until};
+use super::entry::{NewEntry, SpoolPlace};
+use super::header::EntryKind;
+use super::pending::{Pending, block_on, closed};
+use super::view::{DurableEnd, Shared, View};
+use super::writer::{Appended, Decide, Item, Writer};
+use super::{CommitTime, EntryNumber, Error, Offset, Result};
+use std::ops::Range;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+/// A handle on a shard. Cheap to clone; all handles and readers share one writer.
+#[derive(Clone)]
+pub struct Shard(Arc<Inner>);
+
+struct Inner {
+    shared: Shared,
+    view: Arc<RwLock<View>>,
+    schemas: Arc<Schemas>,
+    end: watch::Receiver<DurableEnd>,
+    commands: Mutex<Option<Sender<Command>>>,
+    room: Arc<Semaphore>,
+    queue_kib: u32,
+    spools: Arc<AtomicU64>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How a shard's thread works.
+#[derive(Clone)]
+pub(crate) struct ShardOptions {
+    /// How many bytes of entries may wait.
+    pub(crate) queue_bytes: usize,
+    /// How many bytes of entries one commit takes at most, beside its first entry.
+    pub(crate) group_bytes: usize,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+enum Command {
+    Append(Item, oneshot::Sender<Result<Appended>>, OwnedSemaphorePermit),
+}
+
+impl Shard {
+    /// Starts the thread of a shard.
+    pub(crate) fn run(shared: Shared, writer: Writer, options: ShardOptions) -> Result<Self> {
+        let (commands, queue) = channel();
+        let (told, end) = watch::channel(writer.end());
+        let queue_kib = u32::try_from(options.queue_bytes >> 10).unwrap_or(u32::MAX).clamp(1, 1 << 28);
+        let view = writer.view();
+        let thread = thread::Builder::new().name(format!("log {}", shared.name));
+        let thread = thread.spawn(move || Service { writer, queue, told, options }.run());
+        let thread = thread.map_err(|error| Error::io("start the thread of a shard", error))?;
+        Ok(Self(Arc::new(Inner {
+            shared,
+            view,
+            schemas: Arc::default(),
+            end,
+            commands: Mutex::new(Some(commands)),
+            room: Arc::new(Semaphore::new(queue_kib as usize)),
+            queue_kib,
+            spools: Arc::default(),
+            thread: Mutex::new(Some(thread)),
+        })))
+    }
+
+    /// The name of the shard.
+    pub fn name(&self) -> &str {
+        &self.0.shared.name
+    }
+
+    /// An entry that goes to a spool beside the shard if it grows large, so that it may exceed memory.
+    pub fn new_entry(&self, kind: EntryKind) -> NewEntry {
+        let Shared { files, folder, .. } = &self.0.shared;
+        let counter = Arc::clone(&self.0.spools);
+        NewEntry::spooled(kind, SpoolPlace { files: Arc::clone(files), folder: folder.to_path_buf(), counter })
+    }
+
+    /// Appends an entry. Blocks the thread while the queue is full, so async code calls
+    /// [`append_async`](Self::append_async).
+    pub fn append(&self, entry: NewEntry) -> Pending {
+        block_on(self.append_async(entry))
+    }
+
+    /// Appends an entry, waiting for room in the queue. The order of appends is the order in which they find room; a
+    /// future that is dropped while it waits has appended nothing.
+    pub async fn append_async(&self, entry: NewEntry) -> Pending {
+        self.send(Item::Entry(entry)).await
+    }
+
+    /// Appends what `decide` makes of the end of the log: nothing is appended between the end that it is shown and its
+    /// entry. It may refuse with [`Error::declined`]. It runs in the thread of the shard, so it must be quick.
+    pub async fn append_decided(
+        &self,
+        decide: impl FnOnce(DurableEnd) -> Result<NewEntry> + Send + 'static,
+    ) -> Pending {
+        self.send(Item::Decide(Box::new(decide) as Decide)).await
+    }
+
+    async fn send(&self, item: Item) -> Pending {
+        let (answer, pending) = oneshot::channel();
+        let kib = 1 + u32::try_from(item.memory_bytes() >> 10).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.0.room).acquire_many_owned(kib.min(self.0.queue_kib)).await;
+        match room {
+            Ok(room) => self.command(Command::Append(item, answer, room)),
+            Err(_) => drop(answer.send(Err(closed()))),
+        }
+        Pending(pending)
+    }
+
+    /// Sends a command; if the shard is closed its answer is dropped, which the waiter understands.
+    fn command(&self, command: Command) {
+        if let Some(commands) = self.0.commands.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            let _ = commands.send(command);
+        }
+    }
+
+    /// How far the shard is durable.
+    pub fn end(&self) -> DurableEnd {
+        self.view().end
+    }
+
+    /// Tells each new durable end. Nobody polls: the writer wakes who waits.
+    pub fn end_watch(&self) -> watch::Receiver<DurableEnd> {
+        self.0.end.clone()
+    }
+
+    /// The first offset that is kept.
+    pub fn start(&self) -> Offset {
+        self.view().start().base_offset
+    }
+
+    /// The first entry that is kept.
+    pub fn start_entry(&self) -> EntryNumber {
+        self.view().start().base_entry
+    }
+
+    /// The entries with records in `range`, as far as they are durable now. An entry that begins before the range and ends
+    /// in it is yielded whole.
+    pub fn read(&self, range: Range<Offset>) -> Result<Entries> {
+        let view = self.view();
+        let until = Until::Offset(range.end.min(view.end.offset));
+        Entries::new(view, Arc::clone(&self.0.schemas), From::Offset(range.start), until)
+    }
+
+    /// The entries from `offset` to the durable end.
+    pub fn read_from(&self, offset: Offset) -> Result<Entries> {
+        self.read(offset..Offset(u64::MAX))
+    }
+
+    /// The entries with these numbers, as far as they are durable now.
+    pub fn read_entries(&self, range: Range<EntryNumber>) -> Result<Entries> {
+        let view = self.view();
+        let until = Until::Entry(range.end.min(view.end.entries));
+        Entries::new(view, Arc::clone(&self.0.schemas), From::Entry(range.start), until)
+    }
+
+    /// The first offset that was committed at `time` or later; the end if none was.
+    pub fn offset_at(&self, time: CommitTime) -> Result<Offset> {
+        let view = self.view();
+        let end = view.end.offset;
+        let entries = Entries::new(view, Arc::clone(&self.0.schemas), From::Time(time), Until::Offset(end))?;
+        for entry in entries {
+            let header = entry?.header().clone();
+            if header.commit_time >= time {
+                return Ok(header.first_offset);
+            }
+        }
+        Ok(end)
+    }
+
+    fn view(&self) -> View {
+        self.0.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes no more commands, answers those that wait, and ends the thread.
+    pub(crate) fn close(&self) {
+        self.0.commands.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.room.close();
+        if let Some(thread) = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
+            && thread.join().is_err()
+        {
+            tracing::error!(shard = %self.name(), "the thread of the shard has panicked");
+        }
+    }
+}
+
+/// What the thread of a shard runs.
+struct Service {
+    writer: Writer,
+    queue: Receiver<Command>,
+    told: watch::Sender<DurableEnd>,
+    options: ShardOptions,
+}
+
+impl Service {
+    fn run(mut self) {
+        while let Ok(first) = self.queue.recv() {
+            self.serve(first);
+        }
+        self.writer.close();
+    }
+
+    fn serve(&mut self, first: Command) {
+        match first {
+            Command::Append(item, answer, room) => self.commit(item, answer, room),
+        }
+    }
+
+    /// Takes what waits, commits it as one group, and answers.
+    fn commit(&mut self, item: Item, answer: oneshot::Sender<Result<Appended>>, room: OwnedSemaphorePermit) {
+        let mut bytes = item.memory_bytes();
+        let (mut items, mut answers, mut rooms) = (vec![item], vec![answer], vec![room]);
+        while bytes < self.options.group_bytes
+            && let Ok(command) = self.queue.try_recv()
+        {
+            let Command::Append(item, answer, room) = command;
+            bytes += item.memory_bytes();
+            items.push(item);
+            answers.push(answer);
+            rooms.push(room);
+        }
+        let results = self.writer.append_group(items, self.options.clock.now());
+        drop(rooms);
+        self.told.send_if_modified(|end| std::mem::replace(end, self.writer.end()) != self.writer.end());
+        for (answer, result) in answers.into_iter().zip(results) {
+            // Whoever dropped the other end does not want to know.
+            let _ = answer.send(result);
+        }
+    }
+}
