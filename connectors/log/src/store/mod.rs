@@ -31,6 +31,7 @@ mod writer;
 mod tests;
 
 pub use clock::{Clock, SystemClock};
+pub use encoding::BatchDecoder;
 pub use entries::{Entries, Entry, Parts};
 pub use entry::NewEntry;
 pub use error::{Damage, Error, Kind, Result};

@@ -1,6 +1,7 @@
 //! The store, at its outermost edge: a log in a temporary directory.
 
 mod appending;
+mod encodings;
 
 use super::*;
 use arrow_array::{Int64Array, RecordBatch, StringArray};
