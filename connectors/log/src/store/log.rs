@@ -2,6 +2,7 @@
 
 use super::clock::{Clock, SystemClock};
 use super::files::{Files, OsFiles};
+use super::inspect::Inspection;
 use super::recovery::{create_shard, open_shard};
 use super::segment::{SHARD_NAME_BYTES_MAX, folder_of, shard_of};
 use super::shard::{Shard, ShardOptions};
@@ -77,6 +78,11 @@ impl Log {
             log.create_shard(MAIN)?;
         }
         Ok(log)
+    }
+
+    /// Looks into the log in `folder` without opening it: no lock is taken and nothing is changed.
+    pub fn inspect(folder: impl Into<PathBuf>, options: LogOptions) -> Inspection {
+        Inspection::new(folder, options)
     }
 
     /// The shard that holds the definitions.

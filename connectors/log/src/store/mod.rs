@@ -1,5 +1,6 @@
 //! The embedded durable log store.
 
+mod audit;
 mod clock;
 mod encoding;
 mod entries;
@@ -9,6 +10,7 @@ pub mod files;
 mod frame;
 mod header;
 mod index;
+mod inspect;
 mod log;
 mod mark;
 mod part;
@@ -30,12 +32,14 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{Expectation, VerifyReport};
 pub use clock::{Clock, SystemClock};
 pub use encoding::BatchDecoder;
 pub use entries::{Entries, Entry, Parts};
 pub use entry::NewEntry;
 pub use error::{Damage, Error, Kind, Result};
 pub use header::{Attributes, Cause, Deriving, EntryHeader, EntryKind};
+pub use inspect::{Inspection, ShardInspection, ShardSummary};
 pub use log::{Log, LogOptions, MAIN};
 pub use part::{Encoding, PART_BYTES_MAX, Part, SchemaId};
 pub use pending::Pending;
@@ -43,7 +47,7 @@ pub use position::{CommitTime, EntryNumber, Offset};
 pub use shard::Shard;
 pub use tree::{ConsistencyProof, Hash, InclusionProof, Root};
 pub use view::DurableEnd;
-pub use writer::Appended;
+pub use writer::{Appended, TrimPolicy, TrimReport};
 
 /// The bytes of an entry or of a payload.
 pub use bytes::Bytes;

@@ -2,6 +2,9 @@
 
 mod appending;
 mod encodings;
+mod retention;
+mod proofs;
+mod tampering;
 
 use super::*;
 use arrow_array::{Int64Array, RecordBatch, StringArray};
@@ -19,7 +22,7 @@ fn options() -> LogOptions {
 
 /// Segments and indexes small enough that a few entries fill them.
 fn small_options() -> LogOptions {
-    LogOptions { segment_bytes: 4 << 10, index_bytes: 256, ..options() }
+    LogOptions { segment_bytes: 1 << 10, index_bytes: 256, ..options() }
 }
 
 fn open(folder: &Path) -> Log {
@@ -54,4 +57,11 @@ fn texts(entries: impl IntoIterator<Item = Result<Entry>>) -> Vec<String> {
 
 fn text(part: Part) -> String {
     String::from_utf8(part.payload.to_vec()).unwrap()
+}
+
+/// Appends so many rows, each an entry of its own.
+fn fill(log: &Log, rows: usize) {
+    for number in 0..rows {
+        log.main().append(people_entry(&[&format!("{number:0>40}")])).wait().unwrap();
+    }
 }

@@ -16,10 +16,12 @@
 
 mod group;
 mod roll;
+mod trim;
 
 pub(crate) use super::entry::SPOOL_ENDING;
 pub(crate) use group::{Decide, Item};
 pub(crate) use roll::{NEW_ENDING, create_segment};
+pub use trim::{TrimPolicy, TrimReport};
 
 use super::files::File;
 use super::index::SegmentIndex;

@@ -135,7 +135,9 @@ fn a_bad_part_is_an_error_of_its_own_and_leaves_the_decoder_whole() {
 fn a_small_row_costs_well_under_a_hundred_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path());
-    (0..2).for_each(|_| drop(log.main().append(people_entry(&["ada"])).wait().unwrap()));
+    for _ in 0..2 {
+        log.main().append(people_entry(&["ada"])).wait().unwrap();
+    }
     let entry = log.main().read_from(Offset(1)).unwrap().next().unwrap().unwrap();
     // Eight bytes of id and three of name are the row itself.
     assert!(entry.stored_bytes() - 11 < 50, "{} bytes", entry.stored_bytes());
@@ -151,7 +153,7 @@ proptest! {
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         let batch = all_types(rows, 1, rows == 130);
-        let (encoding, mut payload) = crate::store::encoding::encode(&batch).unwrap();
+        let (encoding, mut payload) = encoding::encode(&batch).unwrap();
         for (place, byte) in flips {
             *place.get_mut(&mut payload) ^= byte;
         }
