@@ -5,3 +5,6 @@
 //! and tables of it lives beside it, behind the feature `table`.
 
 pub mod store;
+
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;

@@ -68,10 +68,14 @@ impl Log {
     pub fn open(folder: impl Into<PathBuf>, options: LogOptions) -> Result<Self> {
         let folder = folder.into();
         let files = options.files.as_ref();
-        files.create_dir(&folder).map_err(|error| Error::io(format!("create {}", folder.display()), error))?;
+        create_folder(files, &folder).map_err(|error| Error::io(format!("create {}", folder.display()), error))?;
         let lock = lock(files, &folder)?;
         let log = Self { folder, options, shards: Mutex::default(), _lock: lock };
-        for name in log.stored_shards()? {
+        let names = log.stored_shards()?;
+        // A crash may have come between the making of a shard and the sync that makes its name durable.
+        let synced = log.options.files.sync_dir(&log.folder);
+        synced.map_err(|error| Error::io(format!("sync {}", log.folder.display()), error))?;
+        for name in names {
             log.open_shard(&name)?;
         }
         if log.shard(MAIN).is_none() {
@@ -180,6 +184,17 @@ impl Drop for Log {
 fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.len() > SHARD_NAME_BYTES_MAX {
         return Err(Error::fix(format!("the name of a shard has 1 to {SHARD_NAME_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+/// Makes the folder and the folders above it that are missing, and their names durable. The one right above is synced in
+/// any case: a crash may have come between its making and its sync.
+fn create_folder(files: &dyn Files, folder: &Path) -> io::Result<()> {
+    let missing = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && files.list(path).is_err()).count();
+    files.create_dir(folder)?;
+    for parent in folder.ancestors().skip(1).take(missing.max(1)) {
+        files.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
     }
     Ok(())
 }

@@ -1,22 +1,22 @@
 //! The embedded durable log store.
 
-mod audit;
+pub(crate) mod audit;
 mod clock;
 mod encoding;
-mod entries;
-mod entry;
+pub(crate) mod entries;
+pub(crate) mod entry;
 mod error;
 pub mod files;
 mod frame;
 mod header;
 mod index;
-mod inspect;
+pub(crate) mod inspect;
 mod log;
 mod mark;
 mod part;
 mod pending;
 mod position;
-mod recovery;
+pub(crate) mod recovery;
 mod scan;
 mod sealed;
 mod segment;
@@ -24,10 +24,10 @@ mod shard;
 mod survey;
 mod tree;
 mod trimmed;
-mod view;
+pub(crate) mod view;
 mod walk;
 mod wire;
-mod writer;
+pub(crate) mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -51,3 +51,10 @@ pub use writer::{Appended, TrimPolicy, TrimReport};
 
 /// The bytes of an entry or of a payload.
 pub use bytes::Bytes;
+
+/// Reads all entries of a view, for the simulation, which has no shard.
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) fn reader_of(view: view::View) -> Result<Entries> {
+    let (start, end) = (view.start().base_entry, view.end.entries);
+    Entries::new(view, Default::default(), entries::From::Entry(start), entries::Until::Entry(end))
+}

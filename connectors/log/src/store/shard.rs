@@ -87,9 +87,7 @@ impl Shard {
 
     /// An entry that goes to a spool beside the shard if it grows large, so that it may exceed memory.
     pub fn new_entry(&self, kind: EntryKind) -> NewEntry {
-        let Shared { files, folder, .. } = &self.0.shared;
-        let counter = Arc::clone(&self.0.spools);
-        NewEntry::spooled(kind, SpoolPlace { files: Arc::clone(files), folder: folder.to_path_buf(), counter })
+        NewEntry::spooled(kind, SpoolPlace::of(&self.0.shared, Arc::clone(&self.0.spools)))
     }
 
     /// Appends an entry. Blocks the thread while the queue is full, so async code calls
