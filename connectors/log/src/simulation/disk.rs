@@ -33,6 +33,7 @@ struct Disk {
     capacity_bytes: Option<u64>,
     crashes: u64,
     locked: bool,
+    syncs_fail: bool,
 }
 
 /// An open file.
@@ -57,7 +58,13 @@ impl SimFiles {
             capacity_bytes: None,
             crashes: 0,
             locked: false,
+            syncs_fail: false,
         })))
+    }
+
+    /// An empty disk whose faults come from a seed.
+    pub fn with_seed(seed: u64) -> Self {
+        Self::new(Chance::new(seed))
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -82,6 +89,12 @@ impl SimFiles {
     /// How often the power has failed.
     pub(crate) fn crashes(&self) -> u64 {
         self.disk().crashes
+    }
+
+    /// From now on every sync of a file fails, or none.
+    #[cfg(test)]
+    pub(crate) fn set_syncs_fail(&self, fail: bool) {
+        self.disk().syncs_fail = fail;
     }
 
     /// Leaves so many bytes free; `None` for no end of them.
@@ -257,7 +270,9 @@ impl File for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut disk = self.disk.disk();
         let before = disk.boot;
-        match disk.call(self.boot) {
+        let called = disk.call(self.boot);
+        let called = if disk.syncs_fail { called.and(Err(io::Error::from_raw_os_error(5))) } else { called };
+        match called {
             Ok(()) => {
                 disk.image.inode_mut(self.inode).sync();
                 Ok(())

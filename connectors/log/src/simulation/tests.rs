@@ -11,7 +11,7 @@ fn no_acknowledged_entry_is_lost_in_any_life() {
         return;
     }
     let mut total = Outcome::default();
-    for seed in 0..number("POLDER_SEEDS").unwrap_or(200) {
+    for seed in 0..number("POLDER_SEEDS").unwrap_or(120) {
         total.add(&run(seed).unwrap_or_else(|error| panic!("{error}")));
     }
     println!("{total:?}");

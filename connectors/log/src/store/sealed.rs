@@ -18,6 +18,7 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 pub(crate) struct Magic(pub(crate) &'static [u8; 8]);
 
 impl Magic {
+    pub(crate) const LOCK: Self = Self(b"plderLCK");
     pub(crate) const SEGMENT: Self = Self(b"plderSEG");
     pub(crate) const INDEX: Self = Self(b"plderIDX");
     pub(crate) const MARK: Self = Self(b"plderMRK");

@@ -2,8 +2,10 @@
 
 mod appending;
 mod encodings;
-mod retention;
+mod golden;
+mod guarantees;
 mod proofs;
+mod retention;
 mod tampering;
 
 use super::*;

@@ -154,6 +154,19 @@ fn a_newer_version_is_refused_by_name() {
 }
 
 #[test]
+fn a_directory_of_a_newer_format_is_refused() {
+    let folder = closed_log();
+    let lock = folder.path().join("LOCK");
+    let mut content = std::fs::read(&lock).unwrap();
+    content[8] = 2;
+    let check = crc32c::crc32c(&content[..16]).to_le_bytes();
+    content[16..].copy_from_slice(&check);
+    std::fs::write(&lock, content).unwrap();
+    let error = Log::open(folder.path(), small_options()).err().unwrap();
+    assert!(error.message().contains("version 2"), "{error}");
+}
+
+#[test]
 fn a_missing_segment_is_damage() {
     for which in 0..3 {
         let folder = closed_log();
