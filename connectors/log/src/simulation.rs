@@ -17,10 +17,12 @@
 //! so no torn tail is taken for damage; with a flipped bit it succeeds only if all of `L` is there, so no damage is taken
 //! for a torn tail. Every root noted before is the beginning of every root after.
 
+mod campaign;
 mod chance;
 mod disk;
 mod life;
 
+pub use campaign::Campaign;
 pub use disk::SimFiles;
 
 use chance::Chance;

@@ -287,7 +287,7 @@ impl File for SimFile {
         }
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         let mut disk = self.disk.disk();
         disk.call(self.boot)?;
         Ok(disk.image.inode(self.inode).len())

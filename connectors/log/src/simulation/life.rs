@@ -135,7 +135,7 @@ impl Life {
         let mut items = Vec::new();
         for id in &ids {
             match new_entry(*id, &self.shared) {
-                Ok(entry) => items.push((*id, Item::Entry(entry))),
+                Ok(entry) => items.push((*id, Item::Entry(Box::new(entry)))),
                 Err(_) => self.outcome.failed += 1,
             }
         }

@@ -99,7 +99,7 @@ impl Shard {
     /// Appends an entry, waiting for room in the queue. The order of appends is the order in which they find room; a
     /// future that is dropped while it waits has appended nothing.
     pub async fn append_async(&self, entry: NewEntry) -> Pending {
-        self.send(Item::Entry(entry)).await
+        self.send(Item::Entry(Box::new(entry))).await
     }
 
     /// Appends what `decide` makes of the end of the log: nothing is appended between the end that it is shown and its

@@ -154,7 +154,7 @@ fn read_if_there(shared: &Shared, name: &str) -> Result<Option<Vec<u8>>> {
 fn read_header(shared: &Shared, stem: SegmentStem) -> Result<(SegmentHeader, u64)> {
     let name = stem.segment();
     let file = shared.files.open(&shared.path(&name), Mode::Read).map_err(shared.io("open", &name))?;
-    let bytes = file.len().map_err(shared.io("read", &name))?;
+    let bytes = file.length().map_err(shared.io("read", &name))?;
     let damaged = |why| Error::damaged(shared.damage(&name, 0, stem.base_entry, stem.base_offset), why);
     let header = SegmentHeader::read(file.as_ref()).map_err(shared.io("read", &name))?;
     let header = header.map_err(|broken| broken.into_error(&name, damaged))?;

@@ -17,8 +17,10 @@ use std::sync::Arc;
 /// 2. A part that cannot be decoded is an error of [`push`](Self::push); nothing of it comes out, and the next can be pushed.
 /// 3. Small parts are appended to common columns: a thousand entries of one row cost little more than one of a thousand.
 pub struct BatchDecoder {
+    /// The schema of the parts.
+    written: SchemaRef,
+    /// The schema of the batches.
     schema: SchemaRef,
-    projected: SchemaRef,
     projection: Option<Vec<usize>>,
     rows_max: usize,
     /// For each column of the schema its layout, and which of `columns` it feeds. `None` if a type is not compact.
@@ -40,8 +42,8 @@ impl BatchDecoder {
         let plan = plan(&schema, projection.as_deref());
         let compact = columns.is_some() && plan.is_some();
         Ok(Self {
-            schema,
-            projected,
+            written: schema,
+            schema: projected,
             projection,
             rows_max: rows_max.max(1),
             plan: plan.filter(|_| compact),
@@ -53,14 +55,14 @@ impl BatchDecoder {
 
     /// The schema of the batches.
     pub fn schema(&self) -> &SchemaRef {
-        &self.projected
+        &self.schema
     }
 
     /// Adds the rows of a part.
     pub fn push(&mut self, part: &Part) -> Result<()> {
         match part.encoding {
             Encoding::COMPACT => self.push_compact(part),
-            _ => self.push_batch(&part.to_batch(&self.schema, self.projection.as_deref())?),
+            _ => self.push_batch(&part.to_batch(&self.written, self.projection.as_deref())?),
         }
     }
 
@@ -120,8 +122,8 @@ impl BatchDecoder {
         let rows = std::mem::take(&mut self.rows);
         let columns = self.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>, _>>();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = columns
-            .and_then(|columns| RecordBatch::try_new_with_options(Arc::clone(&self.projected), columns, &options));
+        let batch =
+            columns.and_then(|columns| RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options));
         let batch =
             batch.map_err(|error| Error::new(crate::store::Kind::Repair, format!("could not decode: {error}")))?;
         self.ready.push_back(batch);
