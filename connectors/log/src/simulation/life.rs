@@ -159,6 +159,11 @@ impl Life {
             self.outcome.poisoned += u64::from(self.files.crashes() == crashes);
             self.outcome.unknown += self.unknown.len() as u64;
         }
+        if self.chance.once_in(2)
+            && let Some(writer) = &mut self.writer
+        {
+            writer.settle();
+        }
         Ok(())
     }
 

@@ -284,7 +284,10 @@ impl Service {
     fn serve(&mut self, command: Command) {
         match command {
             Command::Append(item, answer, room) => {
-                if let Some(next) = self.commit(item, answer, room) {
+                // The answers are on their way before a full segment is sealed, which takes syncs of its own.
+                let next = self.commit(item, answer, room);
+                self.writer.settle();
+                if let Some(next) = next {
                     self.serve(next);
                 }
             }

@@ -115,6 +115,13 @@ impl Writer {
         answers
     }
 
+    /// Seals a full segment ahead of the next commit. If that cannot be done now, the next commit tries again and tells.
+    pub(crate) fn settle(&mut self) {
+        if let Err(error) = self.ready() {
+            tracing::debug!(shard = %self.shared.name, %error, "the segment was not sealed ahead");
+        }
+    }
+
     /// Whether the shard takes entries; begins a new segment if the last is full.
     fn ready(&mut self) -> Result<()> {
         if let Some(poison) = &self.poison {
