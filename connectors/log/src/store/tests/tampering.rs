@@ -7,7 +7,7 @@ use std::path::PathBuf;
 fn closed_log() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let log = Log::open(folder.path(), small_options()).unwrap();
-    fill(&log, 60);
+    fill(&log, 63);
     log.main().trim(TrimPolicy { before: Some(Offset(20)), ..TrimPolicy::default() }).wait().unwrap();
     folder
 }
@@ -98,7 +98,7 @@ fn damage_names_shard_file_byte_entry_and_offset() {
     let error = Log::open(folder.path(), small_options()).err().unwrap();
     let damage = error.damage().unwrap();
     assert_eq!((damage.shard.as_str(), damage.file.as_str()), ("main", last.file_name().unwrap().to_str().unwrap()));
-    assert_eq!(damage.offset, Offset(59));
+    assert_eq!(damage.offset, Offset(62));
     assert!(error.hint().is_some());
 }
 
