@@ -71,6 +71,9 @@ pub(crate) fn open_shard(shared: Shared, options: WriterOptions) -> Result<Write
     segment.set_index(Arc::new(walk.index.clone()));
     let view = view(&shared, &survey, segment, &tail);
     let mark = open_mark(&shared)?;
+    // An earlier process may have ended between naming a segment and making that name durable; the mark must not claim
+    // the segment before.
+    shared.files.sync_dir(&shared.folder).map_err(shared.io("sync", ""))?;
     let mut writer = Writer {
         shared,
         options,
@@ -87,7 +90,6 @@ pub(crate) fn open_shard(shared: Shared, options: WriterOptions) -> Result<Write
     };
     writer.write_derived(&[]);
     writer.mark.sync_data().map_err(writer.shared.io("sync", MARK))?;
-    writer.shared.files.sync_dir(&writer.shared.folder).map_err(writer.shared.io("sync", ""))?;
     Ok(writer)
 }
 

@@ -100,6 +100,9 @@ pub(crate) struct Writer {
     pub(super) buffer: Vec<u8>,
 }
 
+/// A shard that once had a large commit does not keep its memory: there may be many shards.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
 impl Writer {
     /// Appends a group of entries in order, as one commit, and answers each.
     pub(crate) fn append_group(&mut self, items: Vec<Item>, now: CommitTime) -> Vec<Result<Appended>> {
@@ -153,6 +156,8 @@ impl Writer {
         self.index.schemas.extend(staged.schemas.iter().map(|(id, _, position)| (*id, *position)));
         self.schemas.extend(staged.schemas.into_iter().map(|(id, schema, _)| (id, schema)));
         self.buffer = staged.buffer;
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         self.write_derived(&staged.nodes);
         self.publish_view(|view| {
             if let Some(last) = view.segments.last().filter(|_| index_grows) {
