@@ -17,8 +17,8 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Files in memory. Clones share the disk, and the process that uses it: when the power fails, all calls of that process
-/// fail from then on, and [`booted`](Self::booted) gives the next one.
+/// Files in memory. Clones share the disk, and the process that uses it: when the power fails, all calls of that
+/// process fail from then on, and [`booted`](Self::booted) gives the next one.
 #[derive(Clone)]
 pub struct SimFiles {
     disk: Arc<Mutex<Disk>>,

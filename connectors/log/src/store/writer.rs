@@ -1,5 +1,5 @@
-//! The writer of a shard: a synchronous core that no thread, clock or channel is part of, so that a simulation can drive
-//! it call by call.
+//! The writer of a shard: a synchronous core that no thread, clock or channel is part of, so that a simulation can
+//! drive it call by call.
 //!
 //! A commit takes a group of entries through these steps:
 //!
@@ -10,9 +10,10 @@
 //! publish               index, tree, mark, view: readers see it, then the waiters are told
 //! ```
 //!
-//! **If a write fails**, the file is cut back to its durable end and synced: the entries are certainly not in the log, the
-//! shard goes on when there is space again. **If a sync fails, or that cut,** nobody knows what is on the disk: the shard is
-//! poisoned, all later appends fail, reads up to the durable end go on. Opening it anew finds out (see `recovery`).
+//! **If a write fails**, the file is cut back to its durable end and synced: the entries are certainly not in the log,
+//! the shard goes on when there is space again. **If a sync fails, or that cut,** nobody knows what is on the disk:
+//! the shard is poisoned, all later appends fail, reads up to the durable end go on. Opening it anew finds out (see
+//! `recovery`).
 
 mod group;
 mod roll;
@@ -118,7 +119,8 @@ impl Writer {
         answers
     }
 
-    /// Seals a full segment ahead of the next commit. If that cannot be done now, the next commit tries again and tells.
+    /// Seals a full segment ahead of the next commit. If that cannot be done now, the next commit tries again and
+    /// tells.
     pub(crate) fn settle(&mut self) {
         if let Err(error) = self.ready() {
             tracing::debug!(shard = %self.shared.name, %error, "the segment was not sealed ahead");
