@@ -7,7 +7,7 @@ mod local;
 mod matching;
 mod snippet;
 
-pub(crate) use matching::{MATCH, column_fields};
+pub(crate) use matching::MATCH;
 
 use datafusion_expr::ScalarUDF;
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use crate::definition::{described, is_searched};
 use crate::options::COLUMN_OPTIONS;
 use crate::{SCORE, encoding};
 use arrow::datatypes::{DataType, Field as ArrowField, FieldRef, Schema as ArrowSchema, SchemaRef};
-use polder_catalog::{ColumnDefinition, DatasetDefinition, Error, Result, mark};
+use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, Error, Result, mark};
 use std::sync::Arc;
 use tantivy::schema::{
     BytesOptions, FAST, Field, INDEXED, IndexRecordOption, NumericOptions, STORED, Schema, TextFieldIndexing, TextOptions,
@@ -89,7 +89,7 @@ impl Layout {
             let at = at.ok_or_else(|| Error::report(format!("column {} is not in the index", column.id)))?;
             slots.push(Slot { field: described(column), ..made[at].clone() });
         }
-        let position = |id| definition.columns.iter().position(|column| column.id == *id);
+        let position = |id: &ColumnId| definition.columns.iter().position(|column| column.id == *id);
         let key_columns = definition.key.iter().filter_map(position).collect();
         let score = mark::hidden(ArrowField::new(SCORE, DataType::Float32, true));
         let fields: Vec<FieldRef> = slots.iter().map(|slot| Arc::clone(&slot.field)).chain([Arc::new(score)]).collect();

@@ -184,7 +184,7 @@ fn matching(arguments: &[Expr], layout: &Layout) -> Result<Truth, Reason> {
 pub(crate) fn column<'a>(expr: &Expr, layout: &'a Layout) -> Result<&'a Slot, Reason> {
     match expr {
         Expr::Column(column) => named(column, layout),
-        Expr::Alias(alias) => self::column(&alias.expr, layout),
+        Expr::Alias(alias) => column(&alias.expr, layout),
         Expr::Cast(_) | Expr::TryCast(_) => Err(type_(format!("{expr}: an index has a column only as it is"))),
         other => Err(lacks(format!("{other}: an index compares columns only"))),
     }
