@@ -20,7 +20,6 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// The most bytes of a value that are its own term.
@@ -177,14 +176,6 @@ pub(crate) fn fingerprint<'a>(values: impl Iterator<Item = Option<Cow<'a, [u8]>>
         }
     }
     hash.finalize().into()
-}
-
-/// Bytes for people.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes any text");
-        text
-    })
 }
 
 /// A number as an index in memory.

@@ -22,7 +22,7 @@ use std::fmt::Write;
 use std::ops::Bound;
 use tantivy::Term;
 use tantivy::query::{
-    AllQuery, BooleanQuery, BoostQuery, EmptyQuery, FuzzyTermQuery, InvertedIndexRangeQuery, Occur, PhrasePrefixQuery,
+    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, FuzzyTermQuery, InvertedIndexRangeQuery, Occur, PhrasePrefixQuery,
     PhraseQuery, Query, TermQuery, TermSetQuery,
 };
 use tantivy::query_grammar::{
@@ -153,6 +153,7 @@ impl<'a> Reader<'a> {
     fn clause(&mut self, parts: &[(Option<Mark>, UserInputAst)]) -> Result<Option<Part>> {
         let mut clauses: Vec<(Occur, Part)> = Vec::with_capacity(parts.len());
         for (mark, part) in parts {
+            let (mark, part) = denied(mark, part);
             let occur = match mark {
                 Some(Mark::Must) => Occur::Must,
                 Some(Mark::MustNot) => Occur::MustNot,
@@ -167,7 +168,8 @@ impl<'a> Reader<'a> {
         }
         if clauses.iter().all(|(occur, _)| *occur == Occur::MustNot) {
             self.matches_empty = true;
-            clauses.insert(0, (Occur::Must, Part::new(AllQuery, "*")));
+            let every = ConstScoreQuery::new(Box::new(AllQuery), 0.0);
+            clauses.insert(0, (Occur::Must, Part::new(every, "*")));
         }
         Ok(Some(joined(clauses)))
     }
@@ -347,6 +349,17 @@ impl<'a> Reader<'a> {
         self.terms.extend(words.iter().map(|word| (column.field, word.clone())));
         let text = format!("{}: IN [{}]", column.name, words.join(" "));
         Part::new(TermSetQuery::new(words.iter().map(|word| Term::from_field_text(column.field, word))), text)
+    }
+}
+
+/// `a AND NOT b` is read as `+a +(-b)`, and means `+a -b`.
+fn denied<'a>(mark: &'a Option<Mark>, part: &'a UserInputAst) -> (&'a Option<Mark>, &'a UserInputAst) {
+    match (mark, part) {
+        (Some(Mark::Must), UserInputAst::Clause(inner)) => match inner.as_slice() {
+            [(denial @ Some(Mark::MustNot), inner)] => (denial, inner),
+            _ => (mark, part),
+        },
+        _ => (mark, part),
     }
 }
 

@@ -109,7 +109,7 @@ impl Layout {
 
     /// How every text is cut when it is stored.
     pub(crate) fn tokenizers(&self) -> TokenizerManager {
-        let manager = TokenizerManager::new();
+        let manager = TokenizerManager::default();
         for slot in &self.slots {
             if let Some((_, analyzer)) = &slot.words {
                 manager.register(&format!("t{}", slot.number), analyzer.stored());

@@ -7,7 +7,7 @@ mod condition;
 mod fragment;
 pub(crate) mod value;
 
-pub(crate) use condition::{Condition, Asked};
+pub(crate) use condition::Condition;
 pub(crate) use fragment::SearchFederation;
 
 use crate::functions::MATCH;
@@ -171,10 +171,9 @@ fn matching(arguments: &[Expr], layout: &Layout) -> Result<Truth, Reason> {
         searched.push(Searched { name: slot.field.name(), field: *field, analyzer });
     }
     let question = language::parse(text, &searched).map_err(|error| semantics(error.to_string()))?;
-    let names: Vec<_> = slots.iter().map(|slot| slot.field.name().as_str()).collect();
     let all_null = Condition::and(slots.iter().map(|slot| Condition::Null((*slot).into())).collect());
     let matches_empty = question.matches_empty;
-    let asked = Condition::Match(Arc::new(Asked { question, columns: names.join(", ") }));
+    let asked = Condition::Match(Arc::new(question));
     let no = Condition::and(vec![asked.clone().not(), all_null.clone().not()]);
     let yes = if matches_empty { Condition::and(vec![asked, all_null.not()]) } else { asked };
     Ok(Truth { yes, no })

@@ -36,7 +36,7 @@ pub(super) fn evaluate(columns: &[TextColumn], arrays: &[ArrayRef], text: &str) 
 /// An index of one segment, whose documents are the rows in their order.
 fn index(columns: &[TextColumn], arrays: &[ArrayRef], rows: usize) -> tantivy::Result<Searcher> {
     let mut schema = Schema::builder();
-    let tokenizers = TokenizerManager::new();
+    let tokenizers = TokenizerManager::default();
     let mut fields = Vec::with_capacity(columns.len());
     for (number, column) in columns.iter().enumerate() {
         let name = format!("t{number}");

@@ -26,7 +26,7 @@ pub(crate) enum Condition {
     /// One of these values.
     OneOf(Of, Vec<Value>),
     Range(Of, Bound<Value>, Bound<Value>),
-    Match(Arc<Asked>),
+    Match(Arc<Question>),
     And(Vec<Self>),
     Or(Vec<Self>),
     Not(Box<Self>),
@@ -59,13 +59,6 @@ impl Of {
             Stored::Bytes(bytes) => Term::from_field_bytes(field, bytes),
         }
     }
-}
-
-/// A `match()`.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) question: Question,
-    pub(crate) columns: String,
 }
 
 impl Condition {
@@ -156,7 +149,7 @@ impl Condition {
                     false => Box::new(InvertedIndexRangeQuery::new(term(low), term(high))),
                 }
             }
-            Self::Match(asked) => asked.question.query.box_clone(),
+            Self::Match(question) => question.query.box_clone(),
             Self::Or(parts) => {
                 Box::new(BooleanQuery::new(parts.iter().map(|part| (Occur::Should, part.query(layout))).collect()))
             }
@@ -231,7 +224,7 @@ impl std::fmt::Display for Condition {
                     Bound::Excluded(value) => write!(f, " TO {}}}", value.text),
                 }
             }
-            Self::Match(asked) => write!(f, "({})", asked.question.text),
+            Self::Match(question) => write!(f, "({})", question.text),
             Self::And(parts) => joined(f, parts, "+"),
             Self::Or(parts) => joined(f, parts, ""),
             Self::Not(inner) => write!(f, "-({inner})"),

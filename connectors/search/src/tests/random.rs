@@ -50,7 +50,7 @@ fn definition() -> DatasetDefinition {
 
 async fn fill(desk: &Desk, random: &mut Random) {
     let definition = definition();
-    let mut maybe = |random: &mut Random| random.below(6) != 0;
+    let maybe = |random: &mut Random| random.below(6) != 0;
     for part in 0..3 {
         let ids: Vec<i64> = (0..ROWS / 3).map(|row| i64::try_from(part * ROWS / 3 + row).expect("small")).collect();
         let text = |random: &mut Random| {
