@@ -10,17 +10,19 @@
 //! ```
 //!
 //! The text is read by Tantivy's own parser and put together here, for two reasons: columns are found by their names,
-//! and nothing depends on what else is in the index. (Tantivy's parser cuts the beginnings of phrases off after 50 terms.)
+//! and nothing depends on what else is in the index. (Tantivy's parser follows the last word of a begun phrase to 50 endings
+//! and leaves out the rest in silence; here there may be thousands, and more are an error.)
 //! So a text has one meaning, in an index of a million rows and over the rows at hand.
 
 #[cfg(test)]
 mod tests;
 
 use crate::analyzer::{Analyzer, terms};
+use crate::error::reading;
 use polder_catalog::{Error, Result, SqlState};
 use std::fmt::Write;
 use std::ops::Bound;
-use tantivy::Term;
+use tantivy::{Searcher, SegmentReader, Term};
 use tantivy::query::{
     AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, FuzzyTermQuery, InvertedIndexRangeQuery, Occur, PhrasePrefixQuery,
     PhraseQuery, Query, TermQuery, TermSetQuery,
@@ -36,6 +38,8 @@ const TEXT_BYTES_MAX: usize = 8 * 1024;
 const DEPTH_MAX: usize = 16;
 /// Letters that a fuzzy word may be apart, the most that Tantivy's automata know.
 const DISTANCE_MAX: u32 = 2;
+/// Endings of the last word of a begun phrase. Tantivy sets memory aside for each, 1.8 KiB.
+const ENDINGS_MAX: u32 = 4_096;
 
 /// A column that a query searches.
 #[derive(Clone, Copy, Debug)]
@@ -55,13 +59,46 @@ pub(crate) struct Question {
     pub(crate) matches_empty: bool,
     /// The words that are asked for, as the index has them.
     pub(crate) terms: Vec<(Field, String)>,
+    /// Last words of phrases that are only begun.
+    begun: Vec<(Field, String)>,
 }
 
 impl Clone for Question {
     fn clone(&self) -> Self {
-        let Self { query, text, matches_empty, terms } = self;
-        Self { query: query.box_clone(), text: text.clone(), matches_empty: *matches_empty, terms: terms.clone() }
+        let Self { query, text, matches_empty, terms, begun } = self;
+        let (query, text, matches_empty) = (query.box_clone(), text.clone(), *matches_empty);
+        Self { query, text, matches_empty, terms: terms.clone(), begun: begun.clone() }
     }
+}
+
+impl Question {
+    /// Whether an index can answer: it follows the last word of a begun phrase to so many endings.
+    ///
+    /// # Errors
+    /// 22003, rather than leaving rows out.
+    pub(crate) fn check(&self, searcher: &Searcher) -> Result<()> {
+        for (field, word) in &self.begun {
+            for reader in searcher.segment_readers() {
+                let endings = endings(reader, *field, word).map_err(reading)?;
+                if endings > ENDINGS_MAX {
+                    let message = format!("more than {ENDINGS_MAX} words begin with \"{word}\"");
+                    return Err(Error::fix(SqlState::OUT_OF_RANGE, message).with_hint("write more letters of the last word"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many words of a segment begin so, or one more than can be followed.
+fn endings(reader: &SegmentReader, field: Field, word: &str) -> tantivy::Result<u32> {
+    let index = reader.inverted_index(field)?;
+    let mut words = index.terms().range().ge(word).into_stream()?;
+    let mut endings = 0;
+    while endings <= ENDINGS_MAX && words.advance() && words.key().starts_with(word.as_bytes()) {
+        endings += 1;
+    }
+    Ok(endings)
 }
 
 /// Reads the text of a query over these columns.
@@ -74,12 +111,12 @@ pub(crate) fn parse(text: &str, columns: &[Searched<'_>]) -> Result<Question> {
     if let Some(error) = errors.into_iter().next() {
         return Err(wrong(text, error.pos, &error.message));
     }
-    let mut reader = Reader { text, columns, terms: Vec::new(), matches_empty: false };
+    let mut reader = Reader { text, columns, terms: Vec::new(), begun: Vec::new(), matches_empty: false };
     let (query, printed) = match reader.ast(&ast)? {
         Some(part) => (part.query, part.text),
         None => (Box::new(EmptyQuery) as Box<dyn Query>, "nothing".to_string()),
     };
-    Ok(Question { query, text: printed, matches_empty: reader.matches_empty, terms: reader.terms })
+    Ok(Question { query, text: printed, matches_empty: reader.matches_empty, terms: reader.terms, begun: reader.begun })
 }
 
 fn check_size(text: &str) -> Result<()> {
@@ -128,6 +165,7 @@ struct Reader<'a> {
     text: &'a str,
     columns: &'a [Searched<'a>],
     terms: Vec<(Field, String)>,
+    begun: Vec<(Field, String)>,
     matches_empty: bool,
 }
 
@@ -285,7 +323,8 @@ impl<'a> Reader<'a> {
         self.terms.extend(words[..words.len() - 1].iter().map(|word| (column.field, word.clone())));
         let whole = words[..words.len() - 1].join(" ");
         let mut query = PhrasePrefixQuery::new_with_offset(cut);
-        query.set_max_expansions(u32::MAX);
+        query.set_max_expansions(ENDINGS_MAX);
+        self.begun.push((column.field, begun.clone()));
         Some(Part::new(query, format!("{}:{}*", column.name, quoted(&format!("{whole} {begun}")))))
     }
 

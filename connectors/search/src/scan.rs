@@ -231,17 +231,21 @@ impl Work {
     fn start(self) -> Batches {
         let (give, batches) = mpsc::channel(BATCHES_AHEAD);
         tokio::task::spawn_blocking(move || {
-            let given = match &self.request.shape {
-                Shape::Rows { limit } => self.rows(limit.unwrap_or(usize::MAX), &give),
-                Shape::Top(top) => top.run(&self.request).and_then(|rows| Self::give(&give, rows).map(|_| ())),
-                Shape::Groups(groups) => groups.run(&self.request).and_then(|rows| Self::give(&give, rows).map(|_| ())),
-            };
-            if let Err(error) = given {
+            if let Err(error) = self.run(&give) {
                 // Nobody may be left to hear it.
                 let _ = give.blocking_send(Err(error.at(format!("catalog \"{}\"", self.catalog))));
             }
         });
         batches
+    }
+
+    fn run(&self, to: &mpsc::Sender<Result<RecordBatch, Error>>) -> Result<(), Error> {
+        self.request.filter.check(&self.request.table.searcher)?;
+        match &self.request.shape {
+            Shape::Rows { limit } => self.rows(limit.unwrap_or(usize::MAX), to),
+            Shape::Top(top) => Self::give(to, top.run(&self.request)?).map(|_| ()),
+            Shape::Groups(groups) => Self::give(to, groups.run(&self.request)?).map(|_| ()),
+        }
     }
 
     /// Whether somebody takes the rows.

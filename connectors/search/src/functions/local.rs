@@ -28,6 +28,7 @@ pub(super) fn evaluate(columns: &[TextColumn], arrays: &[ArrayRef], text: &str) 
         BooleanBuffer::new_unset(0)
     } else {
         let searcher = index(columns, arrays, rows).map_err(reading)?;
+        question.check(&searcher)?;
         matching(&searcher, question.query.as_ref(), rows).map_err(reading)?
     };
     Ok(BooleanArray::new(matching, Some(NullBuffer::new(has_value))))

@@ -9,7 +9,8 @@ use crate::language::Question;
 use crate::layout::{Layout, Place, Slot};
 use std::ops::Bound;
 use std::sync::Arc;
-use tantivy::Term;
+use polder_catalog::Result;
+use tantivy::{Searcher, Term};
 use tantivy::query::{
     AllQuery, BooleanQuery, ConstScoreQuery, EmptyQuery, InvertedIndexRangeQuery, Occur, Query, RangeQuery, TermQuery,
     TermSetQuery,
@@ -123,6 +124,16 @@ impl Condition {
         match self {
             Self::And(parts) => parts,
             other => std::slice::from_ref(other),
+        }
+    }
+
+    /// Whether the index can answer.
+    pub(crate) fn check(&self, searcher: &Searcher) -> Result<()> {
+        match self {
+            Self::Match(question) => question.check(searcher),
+            Self::And(parts) | Self::Or(parts) => parts.iter().try_for_each(|part| part.check(searcher)),
+            Self::Not(inner) => inner.check(searcher),
+            Self::All | Self::Nothing | Self::Null(_) | Self::OneOf(..) | Self::Range(..) => Ok(()),
         }
     }
 
