@@ -1,11 +1,11 @@
 //! Analyzers: how the text of a column is cut into the words that are found.
 //!
-//! A column's settings travel in the metadata of its Arrow field, under [`SETTINGS`]: so whoever evaluates `match()` away
-//! from the index cuts the text as the index did.
+//! A column's settings travel in the metadata of its Arrow field, under [`SETTINGS`]: so whoever evaluates `match()`
+//! away from the index cuts the text as the index did.
 //!
-//! A text that is stored is cut by [`Analyzer::stored`], a word of a query by [`Analyzer::asked`]. They differ where one
-//! word is stored under several: synonyms and the beginnings of words are added when the text is stored, so that a query
-//! asks for a single term.
+//! A text that is stored is cut by [`Analyzer::stored`], a word of a query by [`Analyzer::asked`]. They differ where
+//! one word is stored under several: synonyms and the beginnings of words are added when the text is stored, so that
+//! a query asks for a single term.
 
 mod expand;
 
@@ -31,8 +31,27 @@ pub(crate) const NGRAM_MAX: &str = "ngram_max";
 
 /// Every analyzer's name.
 pub(crate) const NAMES: &[&str] = &[
-    "standard", "simple", "keyword", "ngram", "arabic", "danish", "dutch", "english", "finnish", "french", "german",
-    "greek", "hungarian", "italian", "norwegian", "portuguese", "romanian", "russian", "spanish", "swedish", "tamil",
+    "standard",
+    "simple",
+    "keyword",
+    "ngram",
+    "arabic",
+    "danish",
+    "dutch",
+    "english",
+    "finnish",
+    "french",
+    "german",
+    "greek",
+    "hungarian",
+    "italian",
+    "norwegian",
+    "portuguese",
+    "romanian",
+    "russian",
+    "spanish",
+    "swedish",
+    "tamil",
     "turkish",
 ];
 

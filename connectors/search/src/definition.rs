@@ -4,7 +4,9 @@ use crate::analyzer::{self, Analyzer};
 use crate::options::COLUMN_OPTIONS;
 use crate::{SCORE, encoding, row};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Error, Options, Result, SqlState, mark};
+use polder_catalog::{
+    ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Error, Options, Result, SqlState, mark,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -29,7 +31,8 @@ pub(crate) fn check(definition: &DatasetDefinition) -> Result<()> {
     }
     for id in &definition.key {
         let column = definition.columns.iter().find(|column| column.id == *id);
-        let column = column.ok_or_else(|| at(Error::fix(SqlState::NO_COLUMN, format!("the key has no column {id}"))))?;
+        let column =
+            column.ok_or_else(|| at(Error::fix(SqlState::NO_COLUMN, format!("the key has no column {id}"))))?;
         check_key(column).map_err(at)?;
     }
     Ok(())
@@ -87,7 +90,8 @@ pub(crate) fn described(column: &ColumnDefinition) -> FieldRef {
 
 /// What `DESCRIBE` says beside a column.
 pub(crate) fn note(column: &ColumnDefinition) -> Option<String> {
-    let options = is_searched(column.field.data_type()).then(|| Options::validate(COLUMN_OPTIONS, column.options.clone()));
+    let options =
+        is_searched(column.field.data_type()).then(|| Options::validate(COLUMN_OPTIONS, column.options.clone()));
     let options = options?.ok()?;
     Some(format!("analyzer {}", options.text(analyzer::ANALYZER)?))
 }

@@ -14,9 +14,7 @@ use arrow::array::{
     UInt64Array,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int64Type, UInt64Type,
-};
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -64,7 +62,9 @@ pub(crate) fn words(array: &ArrayRef) -> Result<Vec<Option<u64>>, ArrowError> {
         DataType::Float32 => array.as_primitive::<Float32Type>().iter().map(|value| value.map(of_single)).collect(),
         DataType::Float64 => array.as_primitive::<Float64Type>().iter().map(|value| value.map(of_double)).collect(),
         DataType::Date32 | DataType::Time32(_) => signed(&cast(array, &DataType::Int32)?)?,
-        DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().iter().map(of_decimal).collect::<Result<_, _>>()?,
+        DataType::Decimal128(..) => {
+            array.as_primitive::<Decimal128Type>().iter().map(of_decimal).collect::<Result<_, _>>()?
+        }
         unsigned if unsigned.is_unsigned_integer() => {
             cast(array, &DataType::UInt64)?.as_primitive::<UInt64Type>().iter().collect()
         }
@@ -151,8 +151,8 @@ pub(crate) fn bytes(array: &ArrayRef, row: usize) -> Option<Cow<'_, [u8]>> {
     })
 }
 
-/// The term of a value: itself, or its first bytes and the hash of the whole. The two differ in length, so no value's own
-/// bytes are the term of another.
+/// The term of a value: itself, or its first bytes and the hash of the whole. The two differ in length, so no value's
+/// own bytes are the term of another.
 pub(crate) fn term(value: &[u8]) -> Cow<'_, [u8]> {
     if value.len() <= TERM_BYTES_MAX {
         return Cow::Borrowed(value);
@@ -193,4 +193,3 @@ pub(crate) fn round_trip(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 }
 
 const _: () = assert!(TERM_BYTES_MAX + 32 < 65_530, "a term fits an index");
-

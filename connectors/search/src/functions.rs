@@ -1,7 +1,7 @@
 //! SQL functions of search: `match` and `snippet`.
 //!
-//! Over a table of this connector, `match` is handed to the index. Everywhere else (pushdown off, another source, a view
-//! that is maintained) it evaluates itself over the rows at hand, cut into words as the column's field says.
+//! Over a table of this connector, `match` is handed to the index. Everywhere else (pushdown off, another source, a
+//! view that is maintained) it evaluates itself over the rows at hand, cut into words as the column's field says.
 
 mod local;
 mod matching;

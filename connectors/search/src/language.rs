@@ -10,9 +10,9 @@
 //! ```
 //!
 //! The text is read by Tantivy's own parser and put together here, for two reasons: columns are found by their names,
-//! and nothing depends on what else is in the index. (Tantivy's parser follows the last word of a begun phrase to 50 endings
-//! and leaves out the rest in silence; here there may be thousands, and more are an error.)
-//! So a text has one meaning, in an index of a million rows and over the rows at hand.
+//! and nothing depends on what else is in the index. (Tantivy's parser follows the last word of a begun phrase to 50
+//! endings and leaves out the rest in silence; here there may be thousands, and more are an error.) So a text has one
+//! meaning, in an index of a million rows and over the rows at hand.
 
 #[cfg(test)]
 mod tests;
@@ -22,15 +22,15 @@ use crate::error::reading;
 use polder_catalog::{Error, Result, SqlState};
 use std::fmt::Write;
 use std::ops::Bound;
-use tantivy::{Searcher, SegmentReader, Term};
 use tantivy::query::{
-    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, FuzzyTermQuery, InvertedIndexRangeQuery, Occur, PhrasePrefixQuery,
-    PhraseQuery, Query, TermQuery, TermSetQuery,
+    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, FuzzyTermQuery, InvertedIndexRangeQuery, Occur,
+    PhrasePrefixQuery, PhraseQuery, Query, TermQuery, TermSetQuery,
 };
 use tantivy::query_grammar::{
     Delimiter, Occur as Mark, UserInputAst, UserInputBound, UserInputLeaf, UserInputLiteral, parse_query_lenient,
 };
 use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::{Searcher, SegmentReader, Term};
 
 /// Bytes of a query's text. Tantivy reads a text by trial and error, so that a hostile one costs much.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
@@ -82,7 +82,9 @@ impl Question {
                 let endings = endings(reader, *field, word).map_err(reading)?;
                 if endings > ENDINGS_MAX {
                     let message = format!("more than {ENDINGS_MAX} words begin with \"{word}\"");
-                    return Err(Error::fix(SqlState::OUT_OF_RANGE, message).with_hint("write more letters of the last word"));
+                    return Err(
+                        Error::fix(SqlState::OUT_OF_RANGE, message).with_hint("write more letters of the last word")
+                    );
                 }
             }
         }
@@ -182,7 +184,8 @@ impl<'a> Reader<'a> {
                 #[expect(clippy::cast_possible_truncation, reason = "scores are single floats")]
                 let weight = boost as f32;
                 let part = self.ast(inner)?;
-                Ok(part.map(|Part { query, text }| Part::new(BoostQuery::new(query, weight), format!("{text}^{boost}"))))
+                Ok(part
+                    .map(|Part { query, text }| Part::new(BoostQuery::new(query, weight), format!("{text}^{boost}"))))
             }
             UserInputAst::Leaf(leaf) => self.leaf(leaf),
         }
@@ -269,11 +272,11 @@ impl<'a> Reader<'a> {
     fn literal(&mut self, literal: &UserInputLiteral) -> Result<Option<Part>> {
         let name = literal.field_name.as_deref();
         if literal.delimiter != Delimiter::None {
-            return self.each(name, |reader, column| {
-                Ok(reader.phrase(column, &literal.phrase, literal.slop, literal.prefix))
-            });
+            return self
+                .each(name, |reader, column| Ok(reader.phrase(column, &literal.phrase, literal.slop, literal.prefix)));
         }
-        if let Some(beginning) = literal.phrase.strip_suffix('*').or(literal.prefix.then_some(literal.phrase.as_str())) {
+        if let Some(beginning) = literal.phrase.strip_suffix('*').or(literal.prefix.then_some(literal.phrase.as_str()))
+        {
             return self.each(name, |reader, column| Ok(reader.beginning(column, beginning)));
         }
         match fuzzy(literal) {

@@ -20,7 +20,8 @@ use arrow::datatypes::{DataType, Field as ArrowField, FieldRef, Schema as ArrowS
 use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, Error, Result, mark};
 use std::sync::Arc;
 use tantivy::schema::{
-    BytesOptions, FAST, Field, INDEXED, IndexRecordOption, NumericOptions, STORED, Schema, TextFieldIndexing, TextOptions,
+    BytesOptions, FAST, Field, INDEXED, IndexRecordOption, NumericOptions, STORED, Schema, TextFieldIndexing,
+    TextOptions,
 };
 use tantivy::tokenizer::TokenizerManager;
 
@@ -131,7 +132,8 @@ fn slot(
         true => {
             let positions =
                 TextFieldIndexing::default().set_tokenizer(&format!("t{number}")).set_index_option(WITH_PLACES);
-            let field = index.add_text_field(&format!("t{number}"), TextOptions::default().set_indexing_options(positions));
+            let field =
+                index.add_text_field(&format!("t{number}"), TextOptions::default().set_indexing_options(positions));
             Some((field, Arc::new(Analyzer::read(COLUMN_OPTIONS, &column.options)?)))
         }
     };

@@ -6,15 +6,15 @@
 //! ORDER BY _score DESC LIMIT 10;
 //! ```
 //!
-//! A table is defined and filled by entries of the log, so an index that is lost comes back by itself. Every column comes
-//! back exactly as it was written; text is searched by its words and compared as a whole at once.
+//! A table is defined and filled by entries of the log, so an index that is lost comes back by itself. Every column
+//! comes back exactly as it was written; text is searched by its words and compared as a whole at once.
 //!
 //! # How it works
 //!
-//! [`SearchSource`] holds one folder ([`store`]): an index for each table, laid out by its columns ([`layout`]). Entries go in
-//! through [`write`], rows come out through [`scan`]. What a query asks is translated by [`pushdown`] into conditions that are
-//! exact for every row; `match()` has a language of its own ([`language`]), which the index and the [`functions`] share, so
-//! that a row answers a query the same wherever it is evaluated.
+//! [`SearchSource`] holds one folder ([`store`]): an index for each table, laid out by its columns ([`layout`]).
+//! Entries go in through [`write`], rows come out through [`scan`]. What a query asks is translated by [`pushdown`]
+//! into conditions that are exact for every row; `match()` has a language of its own ([`language`]), which the index
+//! and the [`functions`] share, so that a row answers a query the same wherever it is evaluated.
 
 mod analyzer;
 mod definition;

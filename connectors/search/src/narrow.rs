@@ -1,7 +1,7 @@
 //! Runtime filters: the query narrowed to the keys that the rest of the statement turned out to want.
 //!
-//! Keys pass through the same whitelist as any constant. What has no exact counterpart is left out, and more rows come: the
-//! join above checks each.
+//! Keys pass through the same whitelist as any constant. What has no exact counterpart is left out, and more rows
+//! come: the join above checks each.
 
 use crate::layout::{Layout, Slot};
 use crate::pushdown::{Condition, value};
@@ -44,7 +44,8 @@ fn condition(keys: &Keys, slot: &Slot) -> Result<(Condition, Keys), Reason> {
     }
     let bound = |end: &Option<_>| end.as_ref().map(|end| value::bound(end, slot)).transpose();
     let ends = (bound(&keys.low)?, bound(&keys.high)?);
-    let (low, high) = (ends.0.map_or(Bound::Unbounded, Bound::Included), ends.1.map_or(Bound::Unbounded, Bound::Included));
+    let (low, high) =
+        (ends.0.map_or(Bound::Unbounded, Bound::Included), ends.1.map_or(Bound::Unbounded, Bound::Included));
     let bounds = Keys { values: None, ..keys.clone() };
     Ok(match (&low, &high) {
         (Bound::Unbounded, Bound::Unbounded) => (Condition::All, bounds),

@@ -5,7 +5,8 @@ use polder_catalog::{OptionKind, OptionSpec, Options};
 use std::path::PathBuf;
 
 pub(crate) const OPTIONS: &[OptionSpec] = &[
-    OptionSpec::new("path", OptionKind::Text, "The folder that holds the indexes; it is made if it is not there.").required(),
+    OptionSpec::new("path", OptionKind::Text, "The folder that holds the indexes; it is made if it is not there.")
+        .required(),
     OptionSpec::new(
         "memory_mb",
         OptionKind::Integer(15, 4096),

@@ -66,7 +66,8 @@ impl TableProvider for SearchTable {
         TableType::Base
     }
 
-    /// With pushdown off a `match` is `Inexact`: the rows are checked above, and the scan still learns what the score is of.
+    /// With pushdown off a `match` is `Inexact`: the rows are checked above, and the scan still learns what the score
+    /// is of.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let answers = filters.iter().map(|filter| match pushdown::filter(filter, &self.table.layout) {
             Ok(condition) if !self.context.pushdown() => {

@@ -1,4 +1,5 @@
-//! What an index takes over from a query: conditions over its columns, each exact for every row or left local with a reason.
+//! What an index takes over from a query: conditions over its columns, each exact for every row or left local with a
+//! reason.
 //!
 //! SQL has three truth values and an index has two, so each condition becomes two questions: for which rows it is true,
 //! and for which it is false. The rest are those where it is NULL. `NOT` exchanges the two.
@@ -135,8 +136,7 @@ fn between(between: &Between, layout: &Layout) -> Result<Truth, Reason> {
         return Err(lacks("an index compares a column with a constant only"));
     };
     let (low, high) = (comparison(slot, Operator::GtEq, low)?, comparison(slot, Operator::LtEq, high)?);
-    let inside =
-        Truth { yes: Condition::and(vec![low.yes, high.yes]), no: Condition::or(vec![low.no, high.no]) };
+    let inside = Truth { yes: Condition::and(vec![low.yes, high.yes]), no: Condition::or(vec![low.no, high.no]) };
     Ok(if between.negated { inside.not() } else { inside })
 }
 

@@ -1,7 +1,7 @@
 //! Rows on their way out of the index: documents of one segment become a batch.
 //!
-//! Columns of up to 64 bits come from their fast fields, keywords from the dictionary of theirs, the rest from the stored
-//! rows. Only the columns that are asked for are touched: a query for numbers reads no stored row.
+//! Columns of up to 64 bits come from their fast fields, keywords from the dictionary of theirs, the rest from the
+//! stored rows. Only the columns that are asked for are touched: a query for numbers reads no stored row.
 
 use crate::encoding;
 use crate::error::reading;
@@ -111,7 +111,8 @@ impl<'a> Segment<'a> {
                 known.insert(*number, bytes.into());
             }
         }
-        let texts: Vec<Option<&[u8]>> = numbers.iter().map(|number| number.map(|number| known[&number].as_ref())).collect();
+        let texts: Vec<Option<&[u8]>> =
+            numbers.iter().map(|number| number.map(|number| known[&number].as_ref())).collect();
         row::read(&texts, self.layout.slots[at].field.data_type()).map_err(unreadable)
     }
 }

@@ -10,8 +10,8 @@
 
 use crate::encoding::index;
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, FixedSizeBinaryBuilder, LargeListArray,
-    ListArray, PrimitiveArray, StringArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, FixedSizeBinaryBuilder, LargeListArray, ListArray,
+    PrimitiveArray, StringArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
@@ -105,9 +105,9 @@ impl<'a> Iterator for Values<'a> {
             self.rest = rest;
             return Some(Ok(None));
         }
-        let value = rest.split_first_chunk::<4>().and_then(|(length, rest)| {
-            rest.split_at_checked(index(u32::from_le_bytes(*length)))
-        });
+        let value = rest
+            .split_first_chunk::<4>()
+            .and_then(|(length, rest)| rest.split_at_checked(index(u32::from_le_bytes(*length))));
         let Some((value, rest)) = value else {
             self.rest = &[];
             return Some(Err(damaged()));

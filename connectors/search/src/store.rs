@@ -6,11 +6,12 @@
 //!   t1/  t2/ ...     Tantivy indexes; each commit carries the position of the entry that made it
 //! ```
 //!
-//! `catalog.json` is replaced as a whole, last: a folder that it does not name is the rest of an entry that was cut off.
-//! If a folder that it names is gone or cannot be opened, the store says that it holds nothing, and is told every entry
-//! again; tables that are further ahead skip what they have.
+//! `catalog.json` is replaced as a whole, last: a folder that it does not name is the rest of an entry that was cut
+//! off. If a folder that it names is gone or cannot be opened, the store says that it holds nothing, and is told
+//! every entry again; tables that are further ahead skip what they have.
 //!
-//! Readers take the state as it is: an immutable set of searchers, replaced when an entry has been committed everywhere.
+//! Readers take the state as it is: an immutable set of searchers, replaced when an entry has been committed
+//! everywhere.
 
 use crate::definition::StoredDefinition;
 use crate::error::{at, damaged, io};
@@ -73,7 +74,8 @@ impl Table {
     fn with_index(root: &Path, folder: String, layout: Layout, mut index: Index) -> Result<Self> {
         let path = root.join(&folder);
         index.set_tokenizers(layout.tokenizers());
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).doc_store_cache_num_blocks(BLOCKS_CACHED);
+        let reader =
+            index.reader_builder().reload_policy(ReloadPolicy::Manual).doc_store_cache_num_blocks(BLOCKS_CACHED);
         let reader: IndexReader = reader.try_into().map_err(|error| at(&path, error))?;
         let searcher = reader.searcher();
         let applied = applied(&index, &path)?;
@@ -270,7 +272,8 @@ impl Manifest {
         }
         let format: Format = serde_json::from_str(text).map_err(|error| broken(path, &error.to_string()))?;
         if format.format > FORMAT {
-            let message = format!("{} has format {}, and this version reads up to {FORMAT}", path.display(), format.format);
+            let message =
+                format!("{} has format {}, and this version reads up to {FORMAT}", path.display(), format.format);
             return Err(Error::new(Kind::Fix, SqlState::STATE, message).with_hint("open it with a newer version"));
         }
         serde_json::from_str(text).map_err(|error| broken(path, &error.to_string()))

@@ -22,5 +22,9 @@ async fn what_is_left_out_has_a_name() {
     let changes = not_applicable.iter().filter(|name| name.starts_with("changes_")).count();
     let others: Vec<_> = not_applicable.iter().filter(|name| !name.starts_with("changes_")).collect();
     assert!(changes > 0, "an index tells no changes: {report}");
-    assert_eq!(others, [&"connector_2_attaches_without_the_network", &"connector_3_attaches_without_secrets"], "{report}");
+    assert_eq!(
+        others,
+        [&"connector_2_attaches_without_the_network", &"connector_3_attaches_without_secrets"],
+        "{report}"
+    );
 }

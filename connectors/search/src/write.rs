@@ -3,8 +3,8 @@
 //! An entry is gathered, checked against every table that it touches, and only then written: each table's index is
 //! committed with the position of the entry in it, then `catalog.json` is replaced, then readers see all of it at once.
 //!
-//! Between the commits of two tables there is no transaction. A process that ends there leaves one table ahead of another
-//! until it opens the catalog again and is given the entry again; the table that has it already skips it.
+//! Between the commits of two tables there is no transaction. A process that ends there leaves one table ahead of
+//! another until it opens the catalog again and is given the entry again; the table that has it already skips it.
 //!
 //! An entry is held in memory while it is applied.
 
@@ -47,8 +47,8 @@ impl SearchWriter {
         Self { store, writers: Arc::default() }
     }
 
-    /// Runs what may block, one at a time. Once started it runs to its end, whether or not anybody waits for it: so what
-    /// was dropped is whole or absent, and the next call sees which.
+    /// Runs what may block, one at a time. Once started it runs to its end, whether or not anybody waits for it: so
+    /// what was dropped is whole or absent, and the next call sees which.
     async fn exclusively<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Store>, &mut Writers) -> Result<T> + Send + 'static,
@@ -171,8 +171,7 @@ fn write(
     let mut nets = Vec::with_capacity(changes.len());
     for (dataset, changes) in changes {
         let table = draft.tables.get(dataset);
-        let table =
-            table.ok_or_else(|| Error::fix(SqlState::NO_TABLE, format!("there is no dataset {dataset}")))?;
+        let table = table.ok_or_else(|| Error::fix(SqlState::NO_TABLE, format!("there is no dataset {dataset}")))?;
         if !table.holds(position) {
             nets.push((Arc::clone(table), Net::of(table, changes)?));
         }
@@ -249,9 +248,8 @@ fn check(draft: &State, wanted: &DatasetDefinition) -> Result<()> {
 fn keeps_index(layout: &Layout, wanted: &DatasetDefinition) -> bool {
     let is_there = |column: &polder_catalog::ColumnDefinition| {
         let there = layout.definition.columns.iter().find(|there| there.id == column.id);
-        there.is_some_and(|there| {
-            there.field.data_type() == column.field.data_type() && there.options == column.options
-        })
+        there
+            .is_some_and(|there| there.field.data_type() == column.field.data_type() && there.options == column.options)
     };
     // Without a key a row is named by all of its columns.
     let names_stay = !wanted.key.is_empty() || wanted.columns.len() == layout.definition.columns.len();
@@ -296,7 +294,10 @@ impl Writers {
     fn of(&mut self, store: &Store, table: &Table) -> Result<&mut IndexWriter<TantivyDocument>> {
         let open = match self.0.iter().position(|(folder, _)| *folder == table.folder) {
             Some(at) => self.0.remove(at),
-            None => (table.folder.clone(), open(&store.options, table).map_err(|error| at(&store.root().join(&table.folder), error))?),
+            None => (
+                table.folder.clone(),
+                open(&store.options, table).map_err(|error| at(&store.root().join(&table.folder), error))?,
+            ),
         };
         self.0.push(open);
         Ok(&mut self.0.last_mut().expect("it was just put there").1)

@@ -24,7 +24,16 @@ fn every_word_comes_back() {
 #[test]
 fn words_are_in_the_order_of_their_values() {
     let floats: ArrayRef = Arc::new(Float64Array::from(vec![
-        f64::NEG_INFINITY, f64::MIN, -1.5, -f64::MIN_POSITIVE, -0.0, 0.0, f64::MIN_POSITIVE, 1.5, f64::MAX, f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MIN,
+        -1.5,
+        -f64::MIN_POSITIVE,
+        -0.0,
+        0.0,
+        f64::MIN_POSITIVE,
+        1.5,
+        f64::MAX,
+        f64::INFINITY,
         f64::NAN,
     ]));
     let integers: ArrayRef = Arc::new(Int64Array::from(vec![i64::MIN, -2, -1, 0, 1, i64::MAX]));
@@ -38,7 +47,9 @@ fn words_are_in_the_order_of_their_values() {
 fn large_decimals_are_bytes_in_order() {
     let largest = 10i128.pow(38) - 1;
     let values: ArrayRef = Arc::new(
-        Decimal128Array::from(vec![-largest, -1, 0, 1, largest]).with_precision_and_scale(38, 10).expect("a valid type"),
+        Decimal128Array::from(vec![-largest, -1, 0, 1, largest])
+            .with_precision_and_scale(38, 10)
+            .expect("a valid type"),
     );
     let terms: Vec<_> = (0..values.len()).map(|row| bytes(&values, row).expect("no NULL").into_owned()).collect();
     assert!(terms.is_sorted(), "{terms:?}");

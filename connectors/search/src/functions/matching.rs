@@ -11,9 +11,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, new_n
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::{Result, ScalarValue};
-use datafusion_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use polder_catalog::{Error, SqlState};
 use std::collections::HashMap;
 use std::sync::Arc;

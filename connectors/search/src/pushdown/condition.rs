@@ -7,15 +7,15 @@
 use super::value::{Stored, Value};
 use crate::language::Question;
 use crate::layout::{Layout, Place, Slot};
+use polder_catalog::Result;
 use std::ops::Bound;
 use std::sync::Arc;
-use polder_catalog::Result;
-use tantivy::{Searcher, Term};
 use tantivy::query::{
     AllQuery, BooleanQuery, ConstScoreQuery, EmptyQuery, InvertedIndexRangeQuery, Occur, Query, RangeQuery, TermQuery,
     TermSetQuery,
 };
 use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::{Searcher, Term};
 
 /// A set of rows.
 #[derive(Clone, Debug)]
@@ -171,7 +171,8 @@ impl Condition {
 
     /// As a query whose score is that of the matches that all rows must answer; `None` if there is none.
     pub(crate) fn scored(&self, layout: &Layout) -> Option<Box<dyn Query>> {
-        let (matches, rest): (Vec<_>, Vec<_>) = self.conjuncts().iter().partition(|part| matches!(part, Self::Match(_)));
+        let (matches, rest): (Vec<_>, Vec<_>) =
+            self.conjuncts().iter().partition(|part| matches!(part, Self::Match(_)));
         if matches.is_empty() {
             return None;
         }
@@ -218,7 +219,11 @@ impl std::fmt::Display for Condition {
                 [value] => write!(f, "{}:{}", of.name, value.text),
                 values => {
                     let shown: Vec<_> = values.iter().take(20).map(|value| value.text.as_str()).collect();
-                    let more = if values.len() > shown.len() { format!(" ... {} in all", values.len()) } else { String::new() };
+                    let more = if values.len() > shown.len() {
+                        format!(" ... {} in all", values.len())
+                    } else {
+                        String::new()
+                    };
                     write!(f, "{}: IN [{}{more}]", of.name, shown.join(" "))
                 }
             },

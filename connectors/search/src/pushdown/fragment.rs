@@ -1,7 +1,7 @@
 //! Fragments of a plan that an index answers whole: the first rows of an order, and groups with their aggregates.
 //!
-//! A fragment is `Sort` with a fetch, or `Aggregate`, over the columns of one table; its filters are in the scan already.
-//! What else stands on top stays local, and what is below is offered by itself.
+//! A fragment is `Sort` with a fetch, or `Aggregate`, over the columns of one table; its filters are in the scan
+//! already. What else stands on top stays local, and what is below is offered by itself.
 
 use super::{Condition, lacks, semantics, type_, value};
 use crate::encoding;
@@ -19,9 +19,7 @@ use datafusion_expr::expr::{AggregateFunction, Sort as SortKey};
 use datafusion_expr::{Aggregate, Expr, LogicalPlan, Sort, TableScan, TableType};
 use datafusion_physical_plan::ExecutionPlan;
 use datafusion_session::{Session, TableProvider};
-use polder_catalog::{
-    CatalogName, Federation, Pushed, ReadContext, Reason, ReasonCode, Result, ScanExec, SourceTable,
-};
+use polder_catalog::{CatalogName, Federation, Pushed, ReadContext, Reason, ReasonCode, Result, ScanExec, SourceTable};
 use std::sync::Arc;
 
 /// Rows of a Top-N. Beyond, sorting here costs no more than a second pass over the index.
@@ -160,7 +158,9 @@ fn ordered(slot: &Slot, table: &Table) -> Result<(), Reason> {
         // DataFusion's sort has floats in the total order too.
         Place::Word { .. } => Ok(()),
         Place::Row { fast: Some(_), .. } if is_whole(table, slot) => Ok(()),
-        Place::Row { fast: Some(_), .. } => Err(semantics(format!("some values of \"{name}\" are too long to be ordered"))),
+        Place::Row { fast: Some(_), .. } => {
+            Err(semantics(format!("some values of \"{name}\" are too long to be ordered")))
+        }
         Place::Row { .. } if slot.words.is_some() => {
             Err(lacks(format!("\"{name}\" is not in order in the index; give it WITH (analyzer = 'keyword')")))
         }

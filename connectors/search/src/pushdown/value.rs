@@ -40,8 +40,8 @@ pub(crate) fn of(literal: &ScalarValue, slot: &Slot) -> Result<Value, Reason> {
     }
 }
 
-/// A constant to be less or greater than: one that is its own term, so that the order of terms is that of values. A value
-/// too long to be its own term begins with its own bytes, and the constant is shorter.
+/// A constant to be less or greater than: one that is its own term, so that the order of terms is that of values. A
+/// value too long to be its own term begins with its own bytes, and the constant is shorter.
 pub(crate) fn bound(literal: &ScalarValue, slot: &Slot) -> Result<Value, Reason> {
     let value = of(literal, slot)?;
     match &value.stored {
@@ -66,7 +66,8 @@ fn in_type(literal: &ScalarValue, slot: &Slot) -> Result<arrow::array::ArrayRef,
     if !is_same {
         return Err(type_(format!("{from} is not the type of \"{}\", {to}", slot.field.name())));
     }
-    let literal = if from == *to { literal.clone() } else { literal.cast_to(to).map_err(|error| type_(error.to_string()))? };
+    let literal =
+        if from == *to { literal.clone() } else { literal.cast_to(to).map_err(|error| type_(error.to_string()))? };
     literal.to_array().map_err(|error| type_(error.to_string()))
 }
 

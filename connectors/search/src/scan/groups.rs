@@ -184,7 +184,11 @@ impl Aggregate {
             Function::Count => Arc::new(Int64Array::from_iter_values(totals.iter().map(|total| total.count))),
             Function::Min => ends(totals, |total| total.low, data_type)?,
             Function::Max => ends(totals, |total| total.high, data_type)?,
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sum wraps, as DataFusion's does")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a sum wraps, as DataFusion's does"
+            )]
             Function::Sum => match data_type {
                 DataType::UInt64 => Arc::new(UInt64Array::from_iter(sums().map(|sum| sum.map(|sum| sum as u64)))),
                 DataType::Decimal128(digits, scale) => {

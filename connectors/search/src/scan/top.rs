@@ -1,7 +1,7 @@
 //! The first rows of an order: `ORDER BY _score DESC LIMIT 10`, `ORDER BY price, id LIMIT 10`.
 //!
-//! By score alone, Tantivy skips what cannot be among the first. By columns, every matching row's keys are read from fast
-//! fields, and only the winners become rows.
+//! By score alone, Tantivy skips what cannot be among the first. By columns, every matching row's keys are read from
+//! fast fields, and only the winners become rows.
 
 use super::{Request, renamed};
 use crate::error::reading;
@@ -126,7 +126,8 @@ impl Top {
             while document != TERMINATED {
                 if !reader.is_deleted(document) {
                     let score = if has_score { Some(scorer.score()) } else { None };
-                    let ranks = columns.iter().map(|column| column.rank(document, score)).collect::<Result<Vec<_>>>()?;
+                    let ranks =
+                        columns.iter().map(|column| column.rank(document, score)).collect::<Result<Vec<_>>>()?;
                     if first.len() < self.limit || first.peek().is_some_and(|last| ranks < last.ranks) {
                         let score = score.unwrap_or_default().to_bits();
                         first.push(Candidate { ranks, segment, document, score });

@@ -132,7 +132,8 @@ impl Desk {
         let (state, plan) = frame.into_parts();
         let optimized = state.optimize(&plan).map_err(Error::from_datafusion)?;
         let pushed = polder_catalog::conformance::push(optimized).map_err(Error::from_datafusion)?;
-        let physical = state.query_planner().create_physical_plan(&pushed, &state).await.map_err(Error::from_datafusion)?;
+        let physical =
+            state.query_planner().create_physical_plan(&pushed, &state).await.map_err(Error::from_datafusion)?;
         let batches = collect(Arc::clone(&physical), session.task_ctx()).await.map_err(Error::from_datafusion)?;
         let rows = concat_batches(&physical.schema(), &batches).expect("batches of one plan fit together");
         Ok(Answer { rows, plan: physical })

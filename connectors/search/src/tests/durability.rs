@@ -71,7 +71,8 @@ async fn a_lost_index_is_filled_again_and_the_others_skip_what_they_have() {
     assert_eq!(desk.last_applied().await, None);
 }
 
-/// What a crash before the commit leaves behind: rows in a segment that no commit names, and a folder that does not count.
+/// What a crash before the commit leaves behind: rows in a segment that no commit names, and a folder that does not
+/// count.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_cut_off_in_the_middle_opens_at_its_last_commit() {
     let desk = Desk::new().await;
@@ -81,7 +82,8 @@ async fn an_index_cut_off_in_the_middle_opens_at_its_last_commit() {
     let path = desk.folder.path().join("indexes/t1");
     {
         let index = tantivy::Index::open_in_dir(&path).expect("open");
-        let manager = crate::layout::Layout::new(definition.clone(), definition.clone()).expect("a layout").tokenizers();
+        let manager =
+            crate::layout::Layout::new(definition.clone(), definition.clone()).expect("a layout").tokenizers();
         let mut index = index;
         index.set_tokenizers(manager);
         let mut writer: tantivy::IndexWriter = index.writer_with_num_threads(1, 15_000_000).expect("a writer");
@@ -114,7 +116,10 @@ async fn a_table_is_altered_with_its_rows() {
     let mut narrower = wider.clone();
     narrower.columns.remove(1);
     desk.apply(vec![Definition::Alter(narrower.clone())], Vec::new()).await.expect("apply");
-    let more = rows(&narrower, vec![Arc::new(Int64Array::from(vec![9])), Arc::new(arrow::array::Int32Array::from(vec![2020]))]);
+    let more = rows(
+        &narrower,
+        vec![Arc::new(Int64Array::from(vec![9])), Arc::new(arrow::array::Int32Array::from(vec![2020]))],
+    );
     desk.apply(Vec::new(), vec![(narrower.id.clone(), Desk::weighted(&more, 1))]).await.expect("apply");
     let desk = desk.reopened().await;
     assert_eq!(desk.ask("memos", "SELECT id, year FROM memos WHERE year > 2000").await.texts(), ["9, 2020"]);

@@ -8,18 +8,27 @@ use std::sync::Arc;
 
 fn mails() -> DatasetDefinition {
     let english = [("analyzer", "english")];
-    table("mails", vec![
-        column("id", DataType::Int64, &[]),
-        column("subject", DataType::Utf8, &english),
-        column("body", DataType::Utf8, &english),
-        column("sender", DataType::Utf8, &[("analyzer", "keyword")]),
-    ])
+    table(
+        "mails",
+        vec![
+            column("id", DataType::Int64, &[]),
+            column("subject", DataType::Utf8, &english),
+            column("body", DataType::Utf8, &english),
+            column("sender", DataType::Utf8, &[("analyzer", "keyword")]),
+        ],
+    )
 }
 
 async fn desk() -> Desk {
     let desk = Desk::new().await;
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5]));
-    let subjects: ArrayRef = Arc::new(StringArray::from(vec![Some("Databases"), Some("Running rust"), None, Some(""), Some("rust rust rust")]));
+    let subjects: ArrayRef = Arc::new(StringArray::from(vec![
+        Some("Databases"),
+        Some("Running rust"),
+        None,
+        Some(""),
+        Some("rust rust rust"),
+    ]));
     let bodies: ArrayRef = Arc::new(StringArray::from(vec![
         Some("A database runs in Rust, with zero copy."),
         Some("Zero is not a copy"),
@@ -27,7 +36,8 @@ async fn desk() -> Desk {
         Some("the"),
         None,
     ]));
-    let senders: ArrayRef = Arc::new(StringArray::from(vec![Some("Ada Lovelace"), Some("ada"), None, Some(""), Some("Bob")]));
+    let senders: ArrayRef =
+        Arc::new(StringArray::from(vec![Some("Ada Lovelace"), Some("ada"), None, Some(""), Some("Bob")]));
     let definition = mails();
     desk.fill(&definition, &rows(&definition, vec![ids, subjects, bodies, senders])).await;
     desk
@@ -108,11 +118,10 @@ async fn lists_of_text_are_searched() {
     let desk = Desk::new().await;
     let texts = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)));
     let numbers = DataType::List(Arc::new(Field::new_list_field(DataType::Int32, true)));
-    let definition = table("posts", vec![
-        column("id", DataType::Int64, &[]),
-        column("tags", texts, &[]),
-        column("numbers", numbers, &[]),
-    ]);
+    let definition = table(
+        "posts",
+        vec![column("id", DataType::Int64, &[]), column("tags", texts, &[]), column("numbers", numbers, &[])],
+    );
     let tags: ArrayRef = {
         let mut builder = arrow::array::ListBuilder::new(arrow::array::StringBuilder::new());
         builder.append_value([Some("red wine"), None, Some("cheese")]);
@@ -121,8 +130,11 @@ async fn lists_of_text_are_searched() {
         Arc::new(builder.finish())
     };
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
-    let counts: ArrayRef =
-        Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), None]), None, Some(vec![])]));
+    let counts: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(vec![
+        Some(vec![Some(1), None]),
+        None,
+        Some(vec![]),
+    ]));
     desk.fill(&definition, &rows(&definition, vec![ids, tags, counts])).await;
     let answer = desk.ask("posts", "SELECT id FROM posts WHERE match(tags, 'wine AND cheese')").await;
     assert_eq!(answer.texts(), ["1"]);

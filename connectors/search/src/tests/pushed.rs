@@ -7,14 +7,17 @@ use polder_catalog::DatasetDefinition;
 use std::sync::Arc;
 
 fn goods() -> DatasetDefinition {
-    table("goods", vec![
-        column("id", DataType::Int64, &[]),
-        column("kind", DataType::Utf8, &[("analyzer", "keyword")]),
-        column("price", DataType::Int64, &[]),
-        column("weight", DataType::Float64, &[]),
-        column("day", DataType::Date32, &[]),
-        column("body", DataType::Utf8, &[]),
-    ])
+    table(
+        "goods",
+        vec![
+            column("id", DataType::Int64, &[]),
+            column("kind", DataType::Utf8, &[("analyzer", "keyword")]),
+            column("price", DataType::Int64, &[]),
+            column("weight", DataType::Float64, &[]),
+            column("day", DataType::Date32, &[]),
+            column("body", DataType::Utf8, &[]),
+        ],
+    )
 }
 
 /// A thousand rows in several commits, so in several segments; some of them deleted again.
@@ -25,11 +28,17 @@ async fn desk() -> Desk {
         let ids = || (part * 200)..(part * 200 + 200);
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from_iter_values(ids())),
-            Arc::new(StringArray::from_iter(ids().map(|id| (id % 7 != 0).then(|| ["a", "b", "c"][usize::try_from(id % 3).unwrap()])))),
+            Arc::new(StringArray::from_iter(
+                ids().map(|id| (id % 7 != 0).then(|| ["a", "b", "c"][usize::try_from(id % 3).unwrap()])),
+            )),
             Arc::new(Int64Array::from_iter(ids().map(|id| (id % 11 != 0).then_some(id * 37 % 101)))),
-            Arc::new(Float64Array::from_iter(ids().map(|id| (id % 13 != 0).then_some([0.0, -0.0, 1.5, f64::NAN][usize::try_from(id % 4).unwrap()])))),
+            Arc::new(Float64Array::from_iter(
+                ids().map(|id| (id % 13 != 0).then_some([0.0, -0.0, 1.5, f64::NAN][usize::try_from(id % 4).unwrap()])),
+            )),
             Arc::new(Date32Array::from_iter_values(ids().map(|id| i32::try_from(id % 50).unwrap()))),
-            Arc::new(StringArray::from_iter_values(ids().map(|id| format!("word{} {}", id % 20, "x ".repeat(usize::try_from(id % 5).unwrap()))))),
+            Arc::new(StringArray::from_iter_values(
+                ids().map(|id| format!("word{} {}", id % 20, "x ".repeat(usize::try_from(id % 5).unwrap()))),
+            )),
         ];
         let batch = rows(&definition, columns);
         if part == 0 {
@@ -50,9 +59,13 @@ fn request(answer: &Answer) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_ten_by_score_are_ten_documents() {
     let desk = desk().await;
-    let sql = "SELECT id, body FROM goods WHERE kind = 'a' AND price > 1 AND match(body, 'x') ORDER BY _score DESC LIMIT 10";
+    let sql =
+        "SELECT id, body FROM goods WHERE kind = 'a' AND price > 1 AND match(body, 'x') ORDER BY _score DESC LIMIT 10";
     let answer = desk.run(true, &["goods"], sql).await.expect("it runs");
-    assert_eq!(request(&answer), "goods: +kind:\"a\" +price:{1 TO *} +(body:x), top 10 by _score descending nulls first");
+    assert_eq!(
+        request(&answer),
+        "goods: +kind:\"a\" +price:{1 TO *} +(body:x), top 10 by _score descending nulls first"
+    );
     assert_eq!((answer.rows.num_rows(), answer.rows_read()), (10, 10));
 }
 
@@ -66,7 +79,9 @@ async fn an_order_of_columns_is_made_in_the_index() {
         ("kind, day, id", "top 12 by kind ascending, day ascending, id ascending"),
         ("id DESC", "top 12 by id descending nulls first"),
     ] {
-        let answer = desk.ask("goods", &format!("SELECT id, kind, price FROM goods WHERE price < 90 ORDER BY {order} LIMIT 12")).await;
+        let answer = desk
+            .ask("goods", &format!("SELECT id, kind, price FROM goods WHERE price < 90 ORDER BY {order} LIMIT 12"))
+            .await;
         assert!(request(&answer).ends_with(asked), "{order}: {}", request(&answer));
         assert_eq!(answer.rows_read(), 12, "{order}");
     }
@@ -102,9 +117,17 @@ async fn what_is_not_exact_stays_local_with_a_reason() {
         let kept = answer.kept_local().join(" | ");
         assert!(kept.contains(reason), "{filter}: {kept}");
     }
-    for sql in ["SELECT sum(weight) FROM goods", "SELECT body, count(*) FROM goods GROUP BY body", "SELECT min(weight) FROM goods"] {
+    for sql in [
+        "SELECT sum(weight) FROM goods",
+        "SELECT body, count(*) FROM goods GROUP BY body",
+        "SELECT min(weight) FROM goods",
+    ] {
         let answer = desk.run(true, &["goods"], sql).await.expect("it runs");
-        assert!(!request(&answer).contains("sum") && !request(&answer).contains("count"), "{sql}: {}", request(&answer));
+        assert!(
+            !request(&answer).contains("sum") && !request(&answer).contains("count"),
+            "{sql}: {}",
+            request(&answer)
+        );
     }
 }
 

@@ -31,21 +31,35 @@ impl Random {
 const WORDS: [&str; 9] = ["ada", "bob", "", "Ünal", "a b", "zebra", "a", "B", "o'neill"];
 const INTEGERS: [i32; 6] = [i32::MIN, -1, 0, 1, 7, i32::MAX];
 const FLOATS: [f64; 8] = [f64::NEG_INFINITY, -1.5, -0.0, 0.0, 1.5, 1e300, f64::INFINITY, f64::NAN];
-const QUERY_TEXTS: [&str; 11] =
-    ["ada", "ada bob", "+ada -bob", "NOT ada", "*", "\"a b\"", "zeb*", "zebr~1", "bob^3 OR ada", "body:[a TO b]", "the"];
+const QUERY_TEXTS: [&str; 11] = [
+    "ada",
+    "ada bob",
+    "+ada -bob",
+    "NOT ada",
+    "*",
+    "\"a b\"",
+    "zeb*",
+    "zebr~1",
+    "bob^3 OR ada",
+    "body:[a TO b]",
+    "the",
+];
 
 fn definition() -> DatasetDefinition {
-    table("t", vec![
-        column("id", DataType::Int64, &[]),
-        column("kind", DataType::Utf8, &[("analyzer", "keyword")]),
-        column("body", DataType::Utf8, &[("analyzer", "english")]),
-        column("n", DataType::Int32, &[]),
-        column("f", DataType::Float64, &[]),
-        column("d", DataType::Date32, &[]),
-        column("p", DataType::Decimal128(10, 2), &[]),
-        column("q", DataType::Decimal128(30, 2), &[]),
-        column("b", DataType::Boolean, &[]),
-    ])
+    table(
+        "t",
+        vec![
+            column("id", DataType::Int64, &[]),
+            column("kind", DataType::Utf8, &[("analyzer", "keyword")]),
+            column("body", DataType::Utf8, &[("analyzer", "english")]),
+            column("n", DataType::Int32, &[]),
+            column("f", DataType::Float64, &[]),
+            column("d", DataType::Date32, &[]),
+            column("p", DataType::Decimal128(10, 2), &[]),
+            column("q", DataType::Decimal128(30, 2), &[]),
+            column("b", DataType::Boolean, &[]),
+        ],
+    )
 }
 
 async fn fill(desk: &Desk, random: &mut Random) {
@@ -62,9 +76,11 @@ async fn fill(desk: &Desk, random: &mut Random) {
         let bodies: StringArray = ids.iter().map(|_| maybe(random).then(|| text(random))).collect();
         let integers: Int32Array = ids.iter().map(|_| maybe(random).then(|| *random.pick(&INTEGERS))).collect();
         let floats: Float64Array = ids.iter().map(|_| maybe(random).then(|| *random.pick(&FLOATS))).collect();
-        let days: Date32Array = ids.iter().map(|_| maybe(random).then(|| i32::try_from(random.below(5)).expect("small"))).collect();
+        let days: Date32Array =
+            ids.iter().map(|_| maybe(random).then(|| i32::try_from(random.below(5)).expect("small"))).collect();
         let small: Decimal128Array = ids.iter().map(|_| maybe(random).then(|| decimal(random))).collect();
-        let large: Decimal128Array = ids.iter().map(|_| maybe(random).then(|| decimal(random) * 10i128.pow(20))).collect();
+        let large: Decimal128Array =
+            ids.iter().map(|_| maybe(random).then(|| decimal(random) * 10i128.pow(20))).collect();
         let truths: BooleanArray = ids.iter().map(|_| maybe(random).then(|| random.below(2) == 0)).collect();
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(ids)),
@@ -100,7 +116,13 @@ fn operand(random: &mut Random) -> (&'static str, String) {
         3 => ("f", format!("CAST('{}' AS DOUBLE)", random.pick(&FLOATS))),
         4 => ("d", format!("DATE '1970-01-0{}'", 1 + random.below(5))),
         5 => ("p", format!("CAST({} AS DECIMAL(10, 2))", *random.pick(&["-9.99", "0", "2.5", "0.01"]))),
-        6 => ("q", format!("CAST({} AS DECIMAL(30, 2))", *random.pick(&["-99900000000000000000", "0", "25000000000000000000"]))),
+        6 => (
+            "q",
+            format!(
+                "CAST({} AS DECIMAL(30, 2))",
+                *random.pick(&["-99900000000000000000", "0", "25000000000000000000"])
+            ),
+        ),
         7 => ("b", (*random.pick(&["true", "false"])).to_string()),
         _ => ("id", random.below(ROWS).to_string()),
     }
@@ -134,8 +156,13 @@ fn end(random: &mut Random, filter: &str) -> String {
     let (nulls, order) = (random.pick(&["FIRST", "LAST"]), random.pick(&["ASC", "DESC"]));
     match random.below(6) {
         0 => format!("SELECT count(*) FROM t WHERE {filter}"),
-        1 => format!("SELECT {column}, count(*), min(n), max(d), sum(n), count(p) FROM t WHERE {filter} GROUP BY {column}"),
-        2 => format!("SELECT id, {column} FROM t WHERE {filter} ORDER BY {column} {order} NULLS {nulls}, id LIMIT {}", random.below(20)),
+        1 => format!(
+            "SELECT {column}, count(*), min(n), max(d), sum(n), count(p) FROM t WHERE {filter} GROUP BY {column}"
+        ),
+        2 => format!(
+            "SELECT id, {column} FROM t WHERE {filter} ORDER BY {column} {order} NULLS {nulls}, id LIMIT {}",
+            random.below(20)
+        ),
         3 => format!("SELECT DISTINCT {column} FROM t WHERE {filter}"),
         _ => format!("SELECT id, kind, body, n, f, d, p, q, b FROM t WHERE {filter}"),
     }
@@ -171,7 +198,8 @@ async fn generated_queries_give_the_same_rows_with_pushdown_on_and_off() {
                 with_rows += usize::from(local.len() > 1);
                 // The table's width follows its values, so cells are compared without their padding.
                 let plain = |lines: Vec<String>| {
-                    let mut lines: Vec<String> = lines.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+                    let mut lines: Vec<String> =
+                        lines.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
                     lines.sort_unstable();
                     lines
                 };
@@ -181,6 +209,11 @@ async fn generated_queries_give_the_same_rows_with_pushdown_on_and_off() {
             (pushed, local) => panic!("query {number} of seed {seed}: {sql}: {pushed:?} against {local:?}"),
         }
     }
-    assert!(failing.len() < QUERIES / 50, "{} of {QUERIES} queries fail whoever answers them: {}", failing.len(), failing[0]);
+    assert!(
+        failing.len() < QUERIES / 50,
+        "{} of {QUERIES} queries fail whoever answers them: {}",
+        failing.len(),
+        failing[0]
+    );
     assert!(with_rows > QUERIES / 2, "only {with_rows} of {QUERIES} queries have rows");
 }

@@ -5,7 +5,8 @@ use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use async_trait::async_trait;
 use polder_catalog::conformance::{Edit, Subject, Table, Trouble};
 use polder_catalog::{
-    Applied, CatalogName, ColumnDefinition, ColumnId, Connector, DatasetDefinition, DatasetId, Definition, Result, Source,
+    Applied, CatalogName, ColumnDefinition, ColumnId, Connector, DatasetDefinition, DatasetId, Definition, Result,
+    Source,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};

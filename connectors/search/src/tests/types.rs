@@ -34,11 +34,14 @@ async fn what_no_index_can_hold_is_refused_with_its_column() {
 #[tokio::test(flavor = "multi_thread")]
 async fn values_longer_than_any_term_are_whole() {
     let desk = Desk::new().await;
-    let definition = table("long_texts", vec![
-        column("id", DataType::Int64, &[]),
-        column("plain", DataType::Utf8, &[]),
-        column("tag", DataType::Utf8, &[("analyzer", "keyword")]),
-    ]);
+    let definition = table(
+        "long_texts",
+        vec![
+            column("id", DataType::Int64, &[]),
+            column("plain", DataType::Utf8, &[]),
+            column("tag", DataType::Utf8, &[("analyzer", "keyword")]),
+        ],
+    );
     let long = |last: &str| format!("{}{last}", "long ".repeat(14_000));
     let texts = vec![Some(long("a")), Some(long("b")), Some("short".to_string()), None, Some(String::new())];
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5]));
@@ -56,9 +59,11 @@ async fn values_longer_than_any_term_are_whole() {
         ] {
             assert_eq!(desk.ask("long_texts", &count(filter.clone())).await.texts(), expected, "{name}");
         }
-        let ordered = desk.ask("long_texts", &format!("SELECT id FROM long_texts ORDER BY {name} DESC NULLS LAST LIMIT 2")).await;
+        let ordered =
+            desk.ask("long_texts", &format!("SELECT id FROM long_texts ORDER BY {name} DESC NULLS LAST LIMIT 2")).await;
         assert_eq!(ordered.texts(), ["3", "2"], "{name}");
-        let lengths = desk.ask("long_texts", &format!("SELECT character_length({name}) FROM long_texts WHERE id < 3")).await;
+        let lengths =
+            desk.ask("long_texts", &format!("SELECT character_length({name}) FROM long_texts WHERE id < 3")).await;
         assert_eq!(lengths.texts(), ["70001", "70001"]);
         let groups = desk.ask("long_texts", &format!("SELECT count(*) FROM long_texts GROUP BY {name}")).await;
         assert_eq!(groups.rows.num_rows(), 5);

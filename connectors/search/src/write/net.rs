@@ -100,13 +100,16 @@ fn fit(layout: &Layout, changes: &RecordBatch) -> Result<RecordBatch> {
     let expected = layout.rows();
     let found = changes.schema_ref().fields();
     let fits = found.len() == expected.fields().len() + 1
-        && expected.fields().iter().zip(found).all(|(mine, theirs)| {
-            mine.name() == theirs.name() && mine.data_type() == theirs.data_type()
-        });
+        && expected
+            .fields()
+            .iter()
+            .zip(found)
+            .all(|(mine, theirs)| mine.name() == theirs.name() && mine.data_type() == theirs.data_type());
     let name = &layout.definition.name;
     if !fits {
         let message = format!("the rows do not have the columns of table \"{name}\"");
-        return Err(Error::fix(SqlState::TYPE, message).with_detail(format!("expected {expected}, found {}", changes.schema_ref())));
+        return Err(Error::fix(SqlState::TYPE, message)
+            .with_detail(format!("expected {expected}, found {}", changes.schema_ref())));
     }
     let columns = changes.columns()[..expected.fields().len()].to_vec();
     RecordBatch::try_new(expected, columns).map_err(|error| {
@@ -121,7 +124,8 @@ pub(super) fn moved(rows: &RecordBatch, from: &Layout, to: &Layout) -> Result<Re
         at.map_or_else(|| new_null_array(column.field.data_type(), rows.num_rows()), |at| Arc::clone(rows.column(at)))
     });
     let columns: Vec<ArrayRef> = columns.collect();
-    let fits = to.definition.columns.iter().zip(&columns).all(|(column, array)| column.field.data_type() == array.data_type());
+    let fits =
+        to.definition.columns.iter().zip(&columns).all(|(column, array)| column.field.data_type() == array.data_type());
     if !fits {
         return Err(Error::fix(SqlState::NOT_SUPPORTED, "the type of a column cannot be changed"));
     }
