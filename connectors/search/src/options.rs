@@ -25,8 +25,8 @@ pub(crate) const COLUMN_OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
         analyzer::ANALYZER,
         OptionKind::Choice(analyzer::NAMES),
-        "How a text is cut into words: a language (stems, without its stop words), `standard` (lower-case words), `simple` \
-         (the same), `keyword` (the whole text as it is) or `ngram` (the beginnings of words too).",
+        "How a text is cut into words: a language (stems, without its stop words), `standard` (lower-case words), \
+         `simple` (the same), `keyword` (the whole text as it is) or `ngram` (the beginnings of words too).",
     )
     .default("standard"),
     OptionSpec::new(

@@ -26,8 +26,8 @@ impl Connector for SearchConnector {
     }
 
     fn doc(&self) -> &'static str {
-        "Tables that are search indexes in a folder (Tantivy 0.27), filled from the log; `match(column, 'query')` finds rows \
-         by their words, `_score` ranks them."
+        "Tables that are search indexes in a folder (Tantivy 0.27), filled from the log; `match(column, 'query')` finds \
+         rows by their words, `_score` ranks them."
     }
 
     fn options(&self) -> &'static [OptionSpec] {

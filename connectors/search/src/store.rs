@@ -190,13 +190,13 @@ impl Store {
         let last_applied = last_applied.map_err(|_: Error| damaged(&path, "it names no position"))?;
         let mut state = State { tables: BTreeMap::new(), last_applied, next_folder: manifest.next_folder };
         for stored in manifest.tables {
-            let (id, folder) = (stored.definition.clone(), stored.folder.clone());
+            let folder = stored.folder.clone();
             match self.read_table(stored, &path) {
                 Ok(table) => {
                     state.tables.insert(table.layout.definition.id.clone(), Arc::new(table));
                 }
                 Err(error) if error.kind() == Kind::Repair => {
-                    tracing::warn!(catalog = %self.catalog, folder, table = ?id, %error, "an index is lost, and filled again");
+                    tracing::warn!(catalog = %self.catalog, folder, %error, "an index is lost, and filled again");
                     state.last_applied = None;
                 }
                 Err(error) => return Err(error),

@@ -346,7 +346,8 @@ impl Writers {
             self.0.retain(|(folder, _)| *folder != table.folder);
             let path = store.root().join(&table.folder);
             if let Err(error) = fs::remove_dir_all(&path) {
-                tracing::warn!(catalog = %store.catalog, path = %path.display(), %error, "a dropped index was not removed");
+                let path = path.display();
+                tracing::warn!(catalog = %store.catalog, %path, %error, "a dropped index was not removed");
             }
         }
     }

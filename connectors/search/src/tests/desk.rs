@@ -198,6 +198,11 @@ impl Answer {
         kept.flatten().map(|kept| format!("{}: {}", kept.expression, kept.reason)).collect()
     }
 
+    /// What a join added to the request while it ran.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.scans().iter().filter_map(|plan| Some(plan.downcast_ref::<ScanExec>()?.report().keys)).flatten().collect()
+    }
+
     /// Rows that came from the index.
     pub(super) fn rows_read(&self) -> usize {
         self.scans().iter().filter_map(|plan| plan.metrics()?.output_rows()).sum()

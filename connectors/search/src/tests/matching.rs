@@ -59,7 +59,7 @@ async fn a_query_finds_the_same_rows_in_the_index_and_at_hand() {
         ("match(body, '\"zero co\"*')", &["1"]),
         ("match(body, 'databsae~1')", &["1"]),
         ("match(body, 'dtabsae~1')", &[]),
-        ("match(body, 'dtabas~1')", &["1"]),
+        ("match(body, 'dtabase~1')", &["1"]),
         ("match(body, 'the')", &[]),
         ("match(body, 'NOT zero')", &["4"]),
         ("match(body, '*')", &["1", "2", "4"]),

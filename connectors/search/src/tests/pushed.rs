@@ -140,3 +140,49 @@ async fn only_the_columns_asked_for_are_read() {
     assert_eq!(limited.rows.num_rows(), 5);
     assert!(limited.rows_read() <= 10, "two partitions read {} rows for a limit of 5", limited.rows_read());
 }
+
+/// The same documents in the same order as Tantivy's own parser and collector find, ties aside.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_ten_are_those_of_tantivy_itself() {
+    let desk = desk().await;
+    let layout = crate::layout::Layout::new(goods(), goods()).expect("a layout");
+    let mut index = tantivy::Index::open_in_dir(desk.folder.path().join("indexes/t1")).expect("open");
+    index.set_tokenizers(layout.tokenizers());
+    let searcher = index.reader().expect("a reader").searcher();
+    let (body, _) = layout.slots[5].words.clone().expect("a text is searched");
+    let parser = tantivy::query::QueryParser::for_index(&index, vec![body]);
+    for text in ["x", "word3 x", "word3 AND x", "+x -word4", "\"x x\"", "word3^3 word7", "\"word3 x\"~2 word5"] {
+        let query = parser.parse_query(text).expect(text);
+        let top = tantivy::collector::TopDocs::with_limit(10).order_by_score();
+        let raw: Vec<String> = searcher
+            .search(&query, &top)
+            .expect("a search")
+            .into_iter()
+            .map(|(score, address)| {
+                let reader = searcher.segment_reader(address.segment_ord);
+                let word = reader.fast_fields().u64("w0").expect("a fast field").first(address.doc_id).expect("a key");
+                format!("{}, {score}", crate::encoding::to_signed(word))
+            })
+            .collect();
+        let text = text.replace('\'', "''");
+        let sql = format!("SELECT id, _score FROM goods WHERE match(body, '{text}') ORDER BY _score DESC LIMIT 10");
+        let found = desk.run(true, &["goods"], &sql).await.expect("it runs").texts();
+        let sorted = |mut rows: Vec<String>| {
+            rows.sort();
+            rows
+        };
+        assert_eq!(sorted(found), sorted(raw), "{text}");
+    }
+}
+
+/// The keys of a join's smaller side become terms of the query.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keys_of_a_join_narrow_the_query() {
+    let desk = desk().await;
+    let sql = "SELECT g.id, w.name FROM (VALUES (3, 'three'), (42, 'many'), (5000, 'none')) AS w (id, name) \
+               JOIN goods g ON g.id = w.id ORDER BY g.id";
+    let answer = desk.ask("goods", sql).await;
+    assert_eq!(answer.texts(), ["3, three", "42, many"]);
+    assert!(answer.rows_read() <= 2, "{} rows were read, asked {:?}", answer.rows_read(), answer.keys());
+    assert!(answer.keys().iter().any(|keys| keys.starts_with("id one of 3")), "{:?}", answer.keys());
+}
