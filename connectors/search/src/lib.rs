@@ -11,10 +11,10 @@
 //!
 //! # How it works
 //!
-//! [`SearchSource`] holds one folder ([`store`]): an index for each table, laid out by its columns ([`layout`]).
-//! Entries go in through [`write`], rows come out through [`scan`]. What a query asks is translated by [`pushdown`]
-//! into conditions that are exact for every row; `match()` has a language of its own ([`language`]), which the index
-//! and the [`functions`] share, so that a row answers a query the same wherever it is evaluated.
+//! [`SearchSource`] holds one folder (`store`): an index for each table, laid out by its columns (`layout`).
+//! Entries go in through `write`, rows come out through `scan`. What a query asks is translated by `pushdown`
+//! into conditions that are exact for every row; `match()` has a language of its own (`language`), which the index
+//! and the `functions` share, so that a row answers a query the same wherever it is evaluated.
 
 mod analyzer;
 mod definition;

@@ -1,3 +1,5 @@
+//! What each analyzer makes of a text, and options that do not go together.
+
 use super::*;
 use crate::options::COLUMN_OPTIONS;
 

@@ -1,3 +1,5 @@
+//! Values as words and terms: there and back, and in order.
+
 use super::*;
 use arrow::array::Decimal128Array;
 use arrow::datatypes::TimeUnit;

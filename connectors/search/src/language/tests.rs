@@ -1,3 +1,5 @@
+//! Texts of queries, right, wrong and hostile.
+
 use super::*;
 
 fn read(text: &str) -> Result<Question> {

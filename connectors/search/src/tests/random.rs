@@ -160,7 +160,7 @@ fn end(random: &mut Random, filter: &str) -> String {
             "SELECT {column}, count(*), min(n), max(d), sum(n), count(p) FROM t WHERE {filter} GROUP BY {column}"
         ),
         2 => format!(
-            "SELECT id, {column} FROM t WHERE {filter} ORDER BY {column} {order} NULLS {nulls}, id LIMIT {}",
+            "SELECT id AS first, {column} FROM t WHERE {filter} ORDER BY {column} {order} NULLS {nulls}, id LIMIT {}",
             random.below(20)
         ),
         3 => format!("SELECT DISTINCT {column} FROM t WHERE {filter}"),
