@@ -47,6 +47,7 @@ pub mod conformance;
 mod connector;
 mod context;
 mod dataset;
+mod definition;
 mod error;
 pub mod mark;
 mod name;
@@ -67,6 +68,7 @@ pub use change::{
 pub use connector::{Check, CheckState, Connector, Federation, PassThrough, Pushed, Source};
 pub use context::{Principal, QueryId, ReadContext, ReadContextBuilder};
 pub use dataset::{Column, ColumnId, Dataset, DatasetEntry, DatasetId, DatasetKind};
+pub use definition::{ColumnDefinition, DatasetDefinition, Definition};
 pub use error::{Error, Kind, Result, SqlState};
 pub use name::{CatalogName, TableName};
 pub use options::{OptionKind, OptionSpec, Options};

@@ -49,6 +49,7 @@ mod types;
 mod world;
 mod write;
 
+pub use federation::push;
 pub use sample::sample;
 pub use subject::{Edit, Subject, Table, Trouble};
 
@@ -259,6 +260,7 @@ macro_rules! conformance_promises {
             write::writer_2_applies_once
             write::writer_3_remembers_with_the_data
             write::writer_4_dropped_anywhere_leaves_all_or_nothing
+            write::writer_5_is_defined_by_the_log
             types::types_write_every_value
         }
     };

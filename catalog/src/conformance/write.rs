@@ -3,11 +3,15 @@
 use super::rows::Rows;
 use super::world::{Step, World, ensure, kept, not_applicable, not_shown, people};
 use super::{Trouble, Verdict};
-use crate::{Applied, ChangePart, DatasetId, Entry, Offset, Position, ShardName, WEIGHT_COLUMN, Writer};
+use crate::{
+    Applied, ChangePart, ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Definition, Entry, Offset, Position,
+    ShardName, WEIGHT_COLUMN, Writer,
+};
 use arrow::array::{ArrayRef, Int64Array, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -43,7 +47,7 @@ fn entry(position: &Position, changes: &[DatasetChanges]) -> Entry {
         Ok(part)
     });
     let (time, request_id) = (SystemTime::UNIX_EPOCH, Some("conformance".to_string()));
-    Entry { position: position.clone(), time, request_id, parts: Box::pin(parts) }
+    Entry { position: position.clone(), time, request_id, definitions: Vec::new(), parts: Box::pin(parts) }
 }
 
 /// Applies changes at a new position.
@@ -202,6 +206,53 @@ pub(super) async fn writer_4_dropped_anywhere_leaves_all_or_nothing(world: &Worl
         desk.expect_moved(world, &when).await?;
     }
     kept()
+}
+
+/// Either the store takes a definition, with rows in the same entry, or it says so beforehand and refuses the entry.
+pub(super) async fn writer_5_is_defined_by_the_log(world: &World<'_>) -> Verdict {
+    let Some(writer) = world.source().writer() else { return not_applicable(NO_WRITER) };
+    let rows = people(0..5);
+    let definition = definition("conf_defined", &rows.schema(), world.schema());
+    let (id, takes) = (definition.id.clone(), writer.check_definition(&definition).is_ok());
+    let position = next_position(writer.as_ref()).await?;
+    for time in ["the first time", "the second time"] {
+        let changes = [(id.clone(), weighted(&rows, 1))];
+        let definitions = vec![Definition::Create(definition.clone())];
+        let applied = writer.apply(Entry { definitions, ..entry(&position, &changes) }).await.step(time)?;
+        match applied {
+            Applied::Done if takes => world.expect_rows("conf_defined", std::slice::from_ref(&rows), time).await?,
+            Applied::Refused { .. } if !takes => {
+                let left = world.find(&world.context(), "conf_defined").await?;
+                ensure!(left.is_none(), "a refused definition left a table behind");
+            }
+            other => return Err(format!("{time}: {other:?}, and check_definition said otherwise")),
+        }
+    }
+    if takes {
+        let position = next_position(writer.as_ref()).await?;
+        let drop = Entry { definitions: vec![Definition::Drop(id)], ..entry(&position, &[]) };
+        let applied = writer.apply(drop).await.step("drop")?;
+        ensure!(applied == Applied::Done, "the dataset was not dropped: {applied:?}");
+        ensure!(world.find(&world.context(), "conf_defined").await?.is_none(), "a dropped dataset is still there");
+    }
+    kept()
+}
+
+/// A dataset whose first column is its key.
+fn definition(name: &str, rows: &Schema, schema: String) -> DatasetDefinition {
+    let column = |(at, field): (usize, &FieldRef)| ColumnDefinition {
+        id: ColumnId(format!("c{at}").into()),
+        field: Arc::clone(field),
+        options: BTreeMap::new(),
+    };
+    DatasetDefinition {
+        id: DatasetId(format!("{name}-1").into()),
+        schema,
+        name: name.to_string(),
+        columns: rows.fields().iter().enumerate().map(column).collect(),
+        key: vec![ColumnId("c0".into())],
+        options: BTreeMap::new(),
+    }
 }
 
 /// Polls a future so many times at most, then drops it.

@@ -45,6 +45,10 @@ impl Writer for MemoryWriter {
             let reason = "the memory is busy (injected)".to_string();
             return Ok(Applied::Retry { after: Duration::from_millis(10), reason });
         }
+        if let Some(definition) = entry.definitions.first() {
+            let reason = format!("memory takes no definitions, and the entry defines {}", definition.dataset());
+            return Ok(Applied::Refused { reason });
+        }
         let transaction = match gather(entry.parts).await? {
             Ok(transaction) => transaction.origin(ORIGIN),
             Err(reason) => return Ok(Applied::Refused { reason }),

@@ -1,0 +1,68 @@
+//! Definitions: what a source that can be written is told to create, alter and drop, through the log.
+//!
+//! The engine parses SQL and gives out ids; the source makes of a definition what its system calls a table, an index or
+//! a topic. Options are the source's own, described by [`Writer::column_options`](crate::Writer::column_options) and
+//! [`Writer::dataset_options`](crate::Writer::dataset_options).
+
+use crate::{ColumnId, DatasetId, Error, SqlState};
+use arrow::datatypes::FieldRef;
+use std::collections::BTreeMap;
+
+/// A change of what exists.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Definition {
+    /// A dataset that was not there, empty.
+    Create(DatasetDefinition),
+    /// The dataset of the same id is from now on as described: renamed, with columns added (NULL in every row), dropped
+    /// and renamed. Columns are the same if their ids are.
+    Alter(DatasetDefinition),
+    /// The dataset and all its rows go. Nothing happens if there is none.
+    Drop(DatasetId),
+}
+
+/// A dataset, as it is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DatasetDefinition {
+    /// The stable id that the engine gave it; changes name it.
+    pub id: DatasetId,
+    /// The schema inside the catalog.
+    pub schema: String,
+    /// The name within its schema.
+    pub name: String,
+    /// The columns, in order; every batch of changes has them in this order.
+    pub columns: Vec<ColumnDefinition>,
+    /// The columns of the primary key; none if rows may repeat.
+    pub key: Vec<ColumnId>,
+    /// Options of the dataset as a whole.
+    pub options: BTreeMap<String, String>,
+}
+
+/// A column, as it is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnDefinition {
+    /// The stable id that the engine gave it.
+    pub id: ColumnId,
+    /// Name, Arrow type, nullability and [mark](crate::mark).
+    pub field: FieldRef,
+    /// Options of the column.
+    pub options: BTreeMap<String, String>,
+}
+
+impl Definition {
+    /// The dataset that it is about.
+    pub fn dataset(&self) -> &DatasetId {
+        match self {
+            Self::Create(definition) | Self::Alter(definition) => &definition.id,
+            Self::Drop(id) => id,
+        }
+    }
+}
+
+impl DatasetDefinition {
+    /// What a store says that takes no definitions.
+    pub fn refused(&self) -> Error {
+        let message = format!("table {}.{} cannot be created here", self.schema, self.name);
+        Error::fix(SqlState::NOT_SUPPORTED, message)
+            .with_hint("create it in the default catalog, or in one whose connector takes definitions")
+    }
+}
