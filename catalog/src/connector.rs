@@ -79,7 +79,7 @@ pub trait Source: Debug + Send + Sync {
     /// The default knows [`ScanExec`]. A source that hands out other plan nodes describes them here, for EXPLAIN.
     fn describe_scan(&self, catalog: &CatalogName, leaf: &dyn ExecutionPlan) -> Option<ScanReport> {
         let exec = leaf.downcast_ref::<ScanExec>().filter(|exec| exec.catalog() == catalog)?;
-        Some(ScanReport { request: exec.scan().request(), kept_local: exec.scan().kept_local() })
+        Some(exec.report())
     }
 
     /// Takes over plan fragments beyond one table's filter, projection and limit, if the system can.

@@ -2,21 +2,23 @@
 //!
 //! A provider's `scan()` describes, the stream works: nothing is sent to the source before the first poll.
 
-use crate::{CatalogName, KeptLocal, ReadContext};
+use crate::{CatalogName, KeptLocal, ReadContext, RuntimeFilters};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::TreeNodeRecursion;
 use datafusion_common::{DataFusionError, Result, Statistics};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion_physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion_physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation};
 use datafusion_physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion_physical_plan::statistics::StatisticsArgs;
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[cfg(test)]
 mod tests;
@@ -51,24 +53,39 @@ pub trait Scan: fmt::Debug + Send + Sync {
         Statistics::new_unknown(&self.schema())
     }
 
+    /// A scan like this one which asks for no more than `filters` want, read when its first stream is first polled: they are
+    /// filled in while the query runs. None if the source has no use for them. The new scan has the schema and the
+    /// partitions of this one; its rows are all those that are wanted, and may be more.
+    fn with_runtime_filters(&self, _filters: RuntimeFilters) -> Option<Arc<dyn Scan>> {
+        None
+    }
+
     /// The rows of one partition.
     fn open(&self, partition: usize, task: Arc<TaskContext>, meter: ScanMeter) -> Result<SendableRecordBatchStream>;
 }
 
 /// What EXPLAIN prints of one scan.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScanReport {
-    /// The exact text or request.
+    /// The exact text or request, as planned.
     pub request: String,
+    /// The columns whose keys narrow the request once the query has found them out.
+    pub runtime_columns: Vec<String>,
+    /// What they added to the request, if it has been sent: a column and its keys.
+    pub keys: Vec<String>,
     /// What was not handed over, and why.
     pub kept_local: Vec<KeptLocal>,
 }
 
-/// Counts what a stream receives from its source. Rows are counted by [`ScanExec`] itself.
+/// Notes what a stream asks of its source, and counts what it receives. Rows are counted by [`ScanExec`] itself.
 #[derive(Clone, Debug)]
 pub struct ScanMeter {
     bytes: Count,
+    asked: Asked,
 }
+
+/// What runtime filters added to the request, for people.
+type Asked = Arc<Mutex<Vec<String>>>;
 
 impl ScanMeter {
     /// Name of the metric that holds the bytes received from a source.
@@ -77,6 +94,15 @@ impl ScanMeter {
     /// Adds bytes as they came over the wire, before decoding.
     pub fn received(&self, bytes: usize) {
         self.bytes.add(bytes);
+    }
+
+    /// Notes what a runtime filter added to the request, such as a column and its keys. Said again by another stream,
+    /// it counts once.
+    pub fn asked(&self, what: String) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !asked.contains(&what) {
+            asked.push(what);
+        }
     }
 }
 
@@ -88,6 +114,15 @@ pub struct ScanExec {
     context: ReadContext,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+    runtime: Option<Runtime>,
+    asked: Asked,
+}
+
+/// Filters that are filled in while the query runs, and the scan that makes use of them.
+#[derive(Clone, Debug)]
+struct Runtime {
+    filters: RuntimeFilters,
+    scan: Arc<dyn Scan>,
 }
 
 impl ScanExec {
@@ -99,7 +134,14 @@ impl ScanExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Self { catalog, scan, context, properties, metrics: ExecutionPlanMetricsSet::new() }
+        let metrics = ExecutionPlanMetricsSet::new();
+        Self { catalog, scan, context, properties, metrics, runtime: None, asked: Asked::default() }
+    }
+
+    /// The same request with filters that are filled in while the query runs, or without.
+    fn with_runtime(&self, runtime: Option<Runtime>) -> Arc<dyn ExecutionPlan> {
+        let scan = Self::new(self.catalog.clone(), Arc::clone(&self.scan), self.context.clone());
+        Arc::new(Self { runtime, ..scan })
     }
 
     /// The catalog that is read.
@@ -110,6 +152,20 @@ impl ScanExec {
     /// The planned request.
     pub fn scan(&self) -> &Arc<dyn Scan> {
         &self.scan
+    }
+
+    /// What EXPLAIN prints of it: also what runtime filters have added so far.
+    pub fn report(&self) -> ScanReport {
+        let keys = match &self.runtime {
+            Some(_) => self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            None => Vec::new(),
+        };
+        ScanReport {
+            request: self.scan.request(),
+            runtime_columns: self.runtime.as_ref().map(|runtime| runtime.filters.columns()).unwrap_or_default(),
+            keys,
+            kept_local: self.scan.kept_local(),
+        }
     }
 }
 
@@ -136,18 +192,52 @@ impl ExecutionPlan for ScanExec {
         Ok(self)
     }
 
+    /// A join fills its filter in only if it finds it here.
     fn apply_expressions(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
+        let filters = self.runtime.iter().flat_map(|runtime| runtime.filters.expressions());
+        for filter in filters {
+            if visit(filter)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
         Ok(TreeNodeRecursion::Continue)
+    }
+
+    /// Takes the filters that are filled in while the query runs. They stay above, too: fewer rows come, not only right ones.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        offered: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let filters = offered.parent_filters.iter().map(|offered| Arc::clone(&offered.filter));
+        let filters: Vec<_> = filters.filter(RuntimeFilters::is_dynamic).collect();
+        let stay = FilterPushdownPropagation::all_unsupported(offered);
+        if phase != FilterPushdownPhase::Post || filters.is_empty() || !self.context.pushdown() {
+            return Ok(stay);
+        }
+        let filters = RuntimeFilters::new(filters, self.scan.schema());
+        Ok(match self.scan.with_runtime_filters(filters.clone()) {
+            Some(scan) => stay.with_updated_node(self.with_runtime(Some(Runtime { filters, scan }))),
+            None => stay,
+        })
+    }
+
+    /// A plan that runs again, as the step of a recursive query does, has joins that no longer fill their filters in.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self.with_runtime(None))
     }
 
     fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         self.context.check().map_err(DataFusionError::from)?;
         let baseline = BaselineMetrics::new(&self.metrics, partition);
-        let meter = ScanMeter { bytes: MetricBuilder::new(&self.metrics).counter(ScanMeter::BYTES, partition) };
-        let rows = self.scan.open(partition, task, meter)?;
+        let bytes = MetricBuilder::new(&self.metrics).counter(ScanMeter::BYTES, partition);
+        let meter = ScanMeter { bytes, asked: Arc::clone(&self.asked) };
+        let scan = self.runtime.as_ref().map_or(&self.scan, |runtime| &runtime.scan);
+        let rows = scan.open(partition, task, meter)?;
         Ok(guarded(rows, self.context.clone(), baseline))
     }
 

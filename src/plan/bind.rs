@@ -27,6 +27,10 @@ use polder_catalog::{Error, ReadContext, Result, SqlState};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Keys of a join that are told apart for the source of its other side.
+const KEYS_MAX: usize = 10_000;
+const KEYS_BYTES_MAX: usize = 1 << 20;
+
 /// The tables of one query, described.
 pub(crate) struct Tables {
     pub(crate) tables: Vec<(TableReference, Arc<dyn TableProvider>)>,
@@ -60,6 +64,10 @@ pub(crate) fn template(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<Ses
     options.sql_parser.dialect = datafusion::common::config::Dialect::PostgreSQL;
     // As in PostgreSQL, 0.1 is a number of exactly one tenth.
     options.sql_parser.parse_float_as_decimal = true;
+    // A source is asked for the keys of a join one by one as long as that is worth a statement; DataFusion's own bounds suit
+    // files.
+    options.optimizer.hash_join_inlist_pushdown_max_distinct_values = KEYS_MAX;
+    options.optimizer.hash_join_inlist_pushdown_max_size = KEYS_BYTES_MAX;
     if let Some(partitions) = config.engine.target_partitions {
         options.execution.target_partitions = partitions.max(1);
     }

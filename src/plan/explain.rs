@@ -48,7 +48,7 @@ impl Explanation<'_> {
     /// The explanation, line by line.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        self.node(&self.planned.physical, 0, &mut lines);
+        self.node(&self.planned.physical, 0, false, &mut lines);
         if let Some(elapsed) = self.ran {
             lines.push(format!("Total time: {}", milliseconds(elapsed)));
         }
@@ -59,12 +59,13 @@ impl Explanation<'_> {
         lines
     }
 
-    fn node(&self, plan: &Arc<dyn ExecutionPlan>, depth: usize, lines: &mut Vec<String>) {
+    fn node(&self, plan: &Arc<dyn ExecutionPlan>, depth: usize, joined: bool, lines: &mut Vec<String>) {
         let indent = "  ".repeat(depth);
         if let Some((name, source)) = self.owner(plan) {
-            self.scan(plan, name, source, &indent, lines);
+            self.scan(plan, name, source, &indent, joined, lines);
             return;
         }
+        let joined = joined || plan.is::<HashJoinExec>();
         let is_plumbing = PLUMBING.contains(&plan.name()) || only_renames(plan);
         if !is_plumbing || self.verbose {
             lines.push(format!("{indent}{}{}", self.head(plan), self.local_metrics(plan)));
@@ -73,7 +74,7 @@ impl Explanation<'_> {
             }
         }
         let depth = if is_plumbing && !self.verbose { depth } else { depth + 1 };
-        plan.children().into_iter().for_each(|child| self.node(child, depth, lines));
+        plan.children().into_iter().for_each(|child| self.node(child, depth, joined, lines));
     }
 
     fn head(&self, plan: &Arc<dyn ExecutionPlan>) -> String {
@@ -92,11 +93,18 @@ impl Explanation<'_> {
         name: &CatalogName,
         source: &Arc<dyn Source>,
         indent: &str,
+        joined: bool,
         lines: &mut Vec<String>,
     ) {
         let Some(report) = source.describe_scan(name, plan.as_ref()) else { return };
         lines.push(format!("{indent}Scan {name}{}", self.scan_metrics(plan)));
         lines.extend(report.request.lines().map(|line| format!("{indent}    sends: {line}")));
+        // A Top-N fills in such a filter too, but not before this scan has been asked for its rows.
+        if joined && report.keys.is_empty() && !report.runtime_columns.is_empty() {
+            let columns = report.runtime_columns.join(", ");
+            lines.push(format!("{indent}    keys: {columns}, asked for once the join above knows them"));
+        }
+        lines.extend(report.keys.iter().map(|keys| format!("{indent}    keys: {keys}")));
         for kept in report.kept_local {
             let expression = if kept.expression.is_empty() { String::new() } else { format!(" {}", kept.expression) };
             lines.push(format!("{indent}    local {}{expression}: {}", kept.what, kept.reason));

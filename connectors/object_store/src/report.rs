@@ -14,8 +14,11 @@ const FILES_NAMED: usize = 3;
 /// Describes a leaf of a plan, if it reads files of this catalog.
 pub(crate) fn describe(catalog: &CatalogName, leaf: &dyn ExecutionPlan) -> Option<ScanReport> {
     let (config, source) = leaf.downcast_ref::<DataSourceExec>()?.downcast_to_file_source::<LakeSource>()?;
-    (&source.info().place.catalog == catalog)
-        .then(|| ScanReport { request: request(config, source), kept_local: source.info().kept_local.clone() })
+    (&source.info().place.catalog == catalog).then(|| ScanReport {
+        request: request(config, source),
+        kept_local: source.info().kept_local.clone(),
+        ..ScanReport::default()
+    })
 }
 
 fn request(config: &FileScanConfig, source: &LakeSource) -> String {

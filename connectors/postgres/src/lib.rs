@@ -25,6 +25,7 @@ mod statistics;
 
 mod copy;
 mod decode;
+mod narrow;
 mod scan;
 mod snapshot;
 mod spool;

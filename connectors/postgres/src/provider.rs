@@ -1,5 +1,6 @@
 //! A relation as DataFusion sees it: what it declares pushed, and the scan that it plans.
 
+use crate::narrow::Narrowing;
 use crate::pool::Pool;
 use crate::pushdown::{self, ast};
 use crate::scan::{ScanRequest, scan_query};
@@ -136,19 +137,27 @@ impl TableProvider for PgTable {
         let selects: Vec<String> = if ranges.is_empty() {
             vec![pushdown::print(&query)]
         } else {
-            let share = |range| {
+            let share = |range: &ast::Expr| {
                 let mut query = query.clone();
-                query.restrict(range);
+                query.restrict(range.clone());
                 pushdown::print(&query)
             };
-            ranges.into_iter().map(share).collect()
+            ranges.iter().map(share).collect()
         };
+        // A limit cuts the rows first: which of them are wanted says nothing about the others.
+        let narrowing = limit.is_none().then(|| Narrowing {
+            whole: query,
+            shares: ranges,
+            columns: pushdown::columns(&self.relation, projection),
+            is_utf8: self.relation.is_utf8,
+        });
         let request = ScanRequest {
             streams: selects.len(),
             selects,
             outputs: projection.iter().map(|index| PgOutput::from(&self.relation.columns[*index])).collect(),
             kept_local: self.kept_local.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             statistics: statistics::of_scan(&self.relation, projection, filters.len(), limit),
+            narrowing: narrowing.map(Arc::new),
             verbatim: false,
         };
         Ok(scan_query(&self.pool, &self.context, request))

@@ -16,14 +16,14 @@ mod print;
 mod reason;
 #[cfg(test)]
 mod tests;
-mod typed;
+pub(crate) mod typed;
 
 pub(crate) use fragment::PgFederation;
 pub(crate) use print::print;
 
 use crate::table::{PgColumn, PgRelation};
-use ast::{From, Item, Name, Query};
-use datafusion_common::Column;
+use ast::{From, Item, Name, Operator, Query};
+use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::Expr;
 use expr::Scope;
 use polder_catalog::Reason;
@@ -36,6 +36,31 @@ pub(crate) fn filter(expr: &Expr, relation: &PgRelation) -> Result<ast::Expr, Re
         sendable(&select(relation, &[], vec![condition.clone()], None), relation)?;
     }
     Ok(condition)
+}
+
+/// `column IN (values)`, exact for every row; or why it stays local. There is a value.
+pub(crate) fn one_of(column: Typed, values: &[ScalarValue]) -> Result<ast::Expr, Reason> {
+    let values = values.iter().map(literal::translate).collect::<Result<Vec<_>, _>>()?;
+    compare::in_list(column, values, false)
+}
+
+/// `column >= low`.
+pub(crate) fn at_least(column: Typed, low: &ScalarValue) -> Result<ast::Expr, Reason> {
+    compare::translate(column, Operator::GtEq, literal::translate(low)?)
+}
+
+/// `column <= high`.
+pub(crate) fn at_most(column: Typed, high: &ScalarValue) -> Result<ast::Expr, Reason> {
+    compare::translate(column, Operator::LtEq, literal::translate(high)?)
+}
+
+/// The columns at `projection` as conditions see them, with their names.
+pub(crate) fn columns(relation: &PgRelation, projection: &[usize]) -> Vec<(String, Option<Typed>)> {
+    let columns = projection.iter().map(|index| {
+        let name = &relation.columns[*index].name;
+        (name.clone(), relation.resolve(&Column::new_unqualified(name)).ok())
+    });
+    columns.collect()
 }
 
 /// Whether the server can take the text of a query. Another encoding than UTF-8 lacks most characters, so that a constant

@@ -1,6 +1,7 @@
 //! A scan: one query text, or several whose rows together are the result, read by COPY under the query's snapshot.
 
 use crate::copy;
+use crate::narrow::Narrowing;
 use crate::pool::Pool;
 use crate::snapshot::{self, Attempt, QuerySnapshot, Reader};
 use crate::spool::{Spool, SpoolReader};
@@ -10,7 +11,7 @@ use datafusion_common::{Result as DataFusionResult, Statistics};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_plan::ExecutionPlan;
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
-use polder_catalog::{Error, KeptLocal, ReadContext, Result, Scan, ScanExec, ScanMeter};
+use polder_catalog::{Error, KeptLocal, ReadContext, Result, RuntimeFilters, Scan, ScanExec, ScanMeter};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,8 @@ pub(crate) struct ScanRequest {
     pub(crate) outputs: Vec<PgOutput>,
     pub(crate) kept_local: Vec<KeptLocal>,
     pub(crate) statistics: Statistics,
+    /// How the request takes the keys that the query finds out while it runs, if it can.
+    pub(crate) narrowing: Option<Arc<Narrowing>>,
     /// Whether the text is a user's own, which then sees the role's search path.
     pub(crate) verbatim: bool,
 }
@@ -33,7 +36,8 @@ impl ScanRequest {
     /// One query with one stream, of whose size nothing is known.
     pub(crate) fn query(select: String, outputs: Vec<PgOutput>) -> Self {
         let statistics = Statistics::new_unknown(&schema_of(&outputs));
-        Self { selects: vec![select], streams: 1, outputs, kept_local: Vec::new(), statistics, verbatim: false }
+        let selects = vec![select];
+        Self { selects, streams: 1, outputs, kept_local: Vec::new(), statistics, narrowing: None, verbatim: false }
     }
 }
 
@@ -54,6 +58,7 @@ pub(crate) struct PgScan {
     pool: Arc<Pool>,
     context: ReadContext,
     request: Arc<ScanRequest>,
+    runtime_filters: Option<RuntimeFilters>,
     schema: SchemaRef,
     executions: Mutex<Executions>,
 }
@@ -67,7 +72,8 @@ impl fmt::Debug for PgScan {
 impl PgScan {
     fn new(pool: Arc<Pool>, context: ReadContext, request: ScanRequest) -> Self {
         let schema = schema_of(&request.outputs);
-        Self { pool, context, request: Arc::new(request), schema, executions: Mutex::default() }
+        let (request, executions) = (Arc::new(request), Mutex::default());
+        Self { pool, context, request, runtime_filters: None, schema, executions }
     }
 }
 
@@ -93,17 +99,30 @@ impl Scan for PgScan {
         self.request.statistics.clone()
     }
 
+    fn with_runtime_filters(&self, filters: RuntimeFilters) -> Option<Arc<dyn Scan>> {
+        self.request.narrowing.as_ref()?;
+        Some(Arc::new(Self {
+            pool: Arc::clone(&self.pool),
+            context: self.context.clone(),
+            request: Arc::clone(&self.request),
+            runtime_filters: Some(filters),
+            schema: self.schema(),
+            executions: Mutex::default(),
+        }))
+    }
+
     fn open(
         &self,
         partition: usize,
         task: Arc<TaskContext>,
         meter: ScanMeter,
     ) -> DataFusionResult<SendableRecordBatchStream> {
-        let share = lock(&self.executions).enter(partition, self.request.selects.len());
+        let share = lock(&self.executions).enter(partition);
         let producer = Producer {
             pool: Arc::clone(&self.pool),
             context: self.context.clone(),
             request: Arc::clone(&self.request),
+            runtime_filters: self.runtime_filters.clone(),
             schema: self.schema(),
             share,
             batch_rows: task.session_config().batch_size(),
@@ -141,20 +160,22 @@ struct Executions {
 /// no connection leaves its part to its siblings and is empty.
 type Share = Arc<Mutex<Work>>;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Work {
+    /// Decided when the first stream is first polled: by then the rest of the query knows which rows it wants. One decision
+    /// for all streams, since the selects are shares of one result.
+    selects: Option<Arc<[String]>>,
     next: usize,
-    selects: usize,
     /// Streams that read, or will.
     active: usize,
 }
 
 impl Executions {
-    fn enter(&mut self, partition: usize, selects: usize) -> Share {
+    fn enter(&mut self, partition: usize) -> Share {
         let execution = self.opened.entry(partition).or_default();
         *execution += 1;
         while self.shares.len() < *execution {
-            self.shares.push(Arc::new(Mutex::new(Work { next: 0, selects, active: 0 })));
+            self.shares.push(Share::default());
         }
         Arc::clone(&self.shares[*execution - 1])
     }
@@ -162,7 +183,7 @@ impl Executions {
 
 impl Work {
     fn is_left(&self) -> bool {
-        self.next < self.selects
+        self.selects.as_ref().is_none_or(|selects| self.next < selects.len())
     }
 
     fn take(&mut self) -> Option<usize> {
@@ -181,6 +202,7 @@ struct Producer {
     pool: Arc<Pool>,
     context: ReadContext,
     request: Arc<ScanRequest>,
+    runtime_filters: Option<RuntimeFilters>,
     schema: SchemaRef,
     share: Share,
     batch_rows: usize,
@@ -194,16 +216,35 @@ impl Producer {
     fn start(self) -> SpoolReader {
         let spool = Spool::new(Arc::clone(&self.schema), &self.context, Arc::clone(&self.task));
         let reader = SpoolReader::new(Arc::clone(&spool));
+        let selects = self.selects();
         tokio::spawn(async move {
             let ended = EndOnDrop(&spool);
-            let result = self.run(&spool).await;
+            let result = match selects {
+                Ok(selects) => self.run(&selects, &spool).await,
+                Err(error) => Err(error),
+            };
             spool.end(result.map_err(|error| snapshot::named(&self.pool, error)));
             drop(ended);
         });
         reader
     }
 
-    async fn run(&self, spool: &Spool) -> Result<()> {
+    /// What is sent, as far as it is known that it is wanted.
+    fn selects(&self) -> Result<Arc<[String]>> {
+        let mut work = lock(&self.share);
+        if let Some(selects) = &work.selects {
+            return Ok(Arc::clone(selects));
+        }
+        let narrowed = match (&self.request.narrowing, &self.runtime_filters) {
+            (Some(narrowing), Some(filters)) => narrowing.selects(filters, &self.meter)?,
+            _ => None,
+        };
+        let selects: Arc<[String]> = narrowed.unwrap_or_else(|| self.request.selects.clone()).into();
+        work.selects = Some(Arc::clone(&selects));
+        Ok(selects)
+    }
+
+    async fn run(&self, selects: &[String], spool: &Spool) -> Result<()> {
         let acquired = tokio::select! {
             biased;
             () = spool.closed().cancelled() => return Err(Error::cancelled()),
@@ -213,7 +254,7 @@ impl Producer {
         loop {
             let Some(index) = lock(&self.share).take() else { return Ok(()) };
             let copy = copy::Copy {
-                select: &self.request.selects[index],
+                select: &selects[index],
                 request: &self.request,
                 policy: self.pool.endpoint().options.rules.unrepresentable,
                 batch_rows: self.batch_rows,

@@ -5,6 +5,7 @@ mod conformance;
 mod encoding;
 mod errors;
 mod faults;
+mod keys;
 mod names;
 mod pool;
 mod round_trip;

@@ -302,6 +302,11 @@ impl Query {
         Self { items, from, filter: None, group_by: None, order_by: Vec::new(), limit: None }
     }
 
+    /// Keeps the columns at these places, in their order. What is grouped and sorted by need not be selected.
+    pub(crate) fn select(&mut self, columns: &[usize]) {
+        self.items = columns.iter().map(|index| self.items[*index].clone()).collect();
+    }
+
     /// Narrows the rows further. Only before anything that counts or cuts them.
     pub(crate) fn restrict(&mut self, condition: Expr) {
         debug_assert!(self.group_by.is_none() && self.limit.is_none(), "a condition after LIMIT filters other rows");

@@ -1,9 +1,11 @@
 //! The [`Federation`] of a database: offers fragments to the compiler, and scans what it makes of them.
 
+use super::block::Block;
 use super::{Compiler, Leaves};
+use crate::narrow::Narrowing;
 use crate::pool::Pool;
 use crate::provider::PgTable;
-use crate::pushdown::ast::Query;
+use crate::pushdown::ast::{Name, Query};
 use crate::pushdown::{print, reason, sendable};
 use crate::scan::{ScanRequest, scan_query};
 use crate::table::{PgOutput, PgRelation};
@@ -40,7 +42,16 @@ impl PgFederation {
         let fields: Vec<FieldRef> = plan.schema().fields().iter().cloned().collect();
         let (query, outputs) = block.finish(&fields)?;
         first_table(plan, |table| sendable(&query, table.relation())).unwrap_or(Ok(()))?;
-        Ok(FragmentTable::new(Arc::clone(&self.pool), context.clone(), query, outputs))
+        let is_utf8 = first_table(plan, |table| table.relation().is_utf8).unwrap_or(true);
+        let fields_of = |output: &PgOutput| Arc::clone(&output.field);
+        Ok(FragmentTable {
+            pool: Arc::clone(&self.pool),
+            context: context.clone(),
+            schema: Arc::new(Schema::new(outputs.iter().map(fields_of).collect::<Vec<_>>())),
+            query,
+            outputs,
+            narrowing: narrowing(block, &fields, is_utf8)?,
+        })
     }
 }
 
@@ -54,6 +65,14 @@ impl Federation for PgFederation {
             Err(reason) => Pushed::Declined(reason),
         })
     }
+}
+
+/// The fragment as a query that still takes conditions: on what it returns, not on what it is made of.
+fn narrowing(block: Block, fields: &[FieldRef], is_utf8: bool) -> Result<Narrowing, Reason> {
+    let block = if block.is_closed() { block.nested(Name::table(0)) } else { block };
+    let (whole, _) = block.finish(fields)?;
+    let columns = fields.iter().zip(&block.values).map(|(field, value)| (field.name().clone(), value.typed().ok()));
+    Ok(Narrowing { whole, shares: Vec::new(), columns: columns.collect(), is_utf8 })
 }
 
 /// Whether a Top-N below the top would give the fragment an order, which a scan does not keep. The planner then offers
@@ -111,18 +130,14 @@ struct FragmentTable {
     query: Query,
     outputs: Vec<PgOutput>,
     schema: SchemaRef,
+    narrowing: Narrowing,
 }
 
 impl FragmentTable {
-    fn new(pool: Arc<Pool>, context: ReadContext, query: Query, outputs: Vec<PgOutput>) -> Self {
-        let fields: Vec<FieldRef> = outputs.iter().map(|output| Arc::clone(&output.field)).collect();
-        Self { pool, context, query, outputs, schema: Arc::new(Schema::new(fields)) }
-    }
-
-    /// The query for some of its columns. What is grouped and sorted by need not be selected.
+    /// The query for some of its columns.
     fn query(&self, wanted: &[usize], limit: Option<usize>) -> Query {
         let mut query = self.query.clone();
-        query.items = wanted.iter().map(|index| self.query.items[*index].clone()).collect();
+        query.select(wanted);
         if let Some(limit) = limit.map(|limit| limit as u64) {
             query.limit = Some(query.limit.map_or(limit, |own| own.min(limit)));
         }
@@ -153,6 +168,9 @@ impl TableProvider for FragmentTable {
         let wanted = projection.unwrap_or(&all);
         let outputs = wanted.iter().map(|index| self.outputs[*index].clone()).collect();
         let select = print(&self.query(wanted, limit));
-        Ok(scan_query(&self.pool, &self.context, ScanRequest::query(select, outputs)))
+        // A limit cuts the rows first: which of them are wanted says nothing about the others.
+        let narrowing = limit.is_none().then(|| Arc::new(self.narrowing.select_columns(wanted)));
+        let request = ScanRequest { narrowing, ..ScanRequest::query(select, outputs) };
+        Ok(scan_query(&self.pool, &self.context, request))
     }
 }
