@@ -21,6 +21,10 @@ pub const UUID: &str = "arrow.uuid";
 /// Arrow's canonical JSON, stored as text.
 pub const JSON: &str = "arrow.json";
 
+/// Metadata key: whether `SELECT *` leaves the column out. A hidden column is the last of a provider's schema, and read
+/// when it is named.
+pub const HIDDEN: &str = "polder.hidden";
+
 /// What two marked texts tell about the values behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
@@ -60,4 +64,16 @@ pub fn of(metadata: &HashMap<String, String>) -> Option<(&str, Comparison)> {
 /// Whether a field is Arrow's canonical UUID.
 pub fn is_uuid(metadata: &HashMap<String, String>) -> bool {
     metadata.get(EXTENSION).is_some_and(|name| name == UUID)
+}
+
+/// Marks a field as one that `SELECT *` leaves out.
+pub fn hidden(field: Field) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(HIDDEN.to_string(), "true".to_string());
+    field.with_metadata(metadata)
+}
+
+/// Whether `SELECT *` leaves the field out.
+pub fn is_hidden(metadata: &HashMap<String, String>) -> bool {
+    metadata.get(HIDDEN).is_some_and(|value| value == "true")
 }

@@ -10,8 +10,12 @@ use datafusion_common::{Column, DFSchema, Result};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use std::sync::Arc;
 
-/// Offers each fragment, the largest first, to the source that owns all of its leaves.
-pub(super) fn push(plan: LogicalPlan) -> Result<LogicalPlan> {
+/// Offers each fragment, the largest first, to the source that owns all of its leaves: what the engine's planner does, for
+/// tests of a connector.
+///
+/// # Errors
+/// The source's, and DataFusion's.
+pub fn push(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(plan.transform_down(|fragment| Ok(offer(fragment)?.0))?.data)
 }
 

@@ -49,6 +49,7 @@ mod types;
 mod world;
 mod write;
 
+pub use federation::push;
 pub use sample::sample;
 pub use subject::{Edit, Subject, Table, Trouble};
 

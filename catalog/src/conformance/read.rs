@@ -1,9 +1,9 @@
 //! Promises of [`Source`](crate::Source) and [`Scan`](crate::Scan) about listing, reading and stopping.
 
 use super::rows::Rows;
-use super::world::{Step, World, ensure, kept, not_applicable, not_shown, people, plan, reference, run, stream};
+use super::world::{Step, World, ensure, kept, not_applicable, not_shown, people, plan, reference, run, shown, stream};
 use super::{Edit, Table, Verdict};
-use crate::{CatalogName, Error, ReadContext, ScanReport, SqlState};
+use crate::{CatalogName, Error, ReadContext, ScanReport, SqlState, mark};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
@@ -104,7 +104,8 @@ pub(super) async fn source_2_sees_new_columns(world: &World<'_>) -> Verdict {
         return not_shown("the subject cannot add a column");
     }
     let after = world.dataset(&world.context(), "conf_altered").await?;
-    let names: Vec<&str> = after.columns.iter().map(|column| column.field.name().as_str()).collect();
+    let shown = after.columns.iter().filter(|column| !mark::is_hidden(column.field.metadata()));
+    let names: Vec<&str> = shown.map(|column| column.field.name().as_str()).collect();
     ensure!(names == ["id", "name", "score", "extra"], "after adding a column the columns are {names:?}");
     ensure!(after.entry.id == before.entry.id, "the id of an altered table changed");
     let ids = |dataset: &crate::Dataset| dataset.columns.iter().map(|column| column.id.clone()).collect::<Vec<_>>();
@@ -163,7 +164,7 @@ pub(super) async fn source_4_a_dropped_stream_stops_the_work(world: &World<'_>) 
 
 async fn open(world: &World<'_>, context: &ReadContext, table: &str) -> Result<SendableRecordBatchStream, String> {
     let session = world.session(context, &[table]).await?;
-    let frame = session.table(reference(table)).await.step("plan")?;
+    let frame = shown(&session, table).await.step("plan")?;
     stream(&session, frame).await.step("open a stream")
 }
 

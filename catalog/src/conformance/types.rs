@@ -1,6 +1,6 @@
 //! Types both ways: every value of every type that the system can hold, and names that need quotes.
 
-use super::world::{Step, World, ensure, kept, not_applicable, reference, run};
+use super::world::{Step, World, ensure, kept, not_applicable, run, shown};
 use super::write::{apply_changes, weighted};
 use super::{Table, Verdict};
 use crate::Applied;
@@ -58,7 +58,7 @@ fn typed_table(rows: &RecordBatch, filled: Vec<RecordBatch>) -> Table {
 /// The table holds the values, bit for bit, in the type promised.
 async fn expect_values(world: &World<'_>, data_type: &DataType, rows: &RecordBatch) -> Result<(), String> {
     let session = world.session(&world.context(), &["conf_types"]).await?;
-    let frame = session.table(reference("conf_types")).await.step("plan")?;
+    let frame = shown(&session, "conf_types").await.step("plan")?;
     let frame = frame.sort(vec![Expr::Column(Column::from_name("id")).sort(true, false)]).step("sort")?;
     let found = run(&session, frame).await.step("read")?;
     let schema = found.first().ok_or("no rows are read")?.schema();
@@ -93,7 +93,7 @@ pub(super) async fn types_read_awkward_names(world: &World<'_>) -> Verdict {
         world.create(&table).await.map_err(|error| format!("{name:?}: {error}"))?;
         world.expect_rows(&name, std::slice::from_ref(&rows), "with a name to be quoted").await?;
         let session = world.session(&world.context(), &[&name]).await?;
-        let frame = session.table(reference(&name)).await.step(&name)?;
+        let frame = shown(&session, &name).await.step(&name)?;
         let frame = frame.filter(Expr::Column(Column::from_name(&name)).eq(lit(name.as_str()))).step(&name)?;
         let found = run(&session, frame).await.step(&format!("{name:?}, filtered"))?;
         let count: usize = found.iter().map(RecordBatch::num_rows).sum();

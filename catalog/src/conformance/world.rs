@@ -5,7 +5,7 @@ use super::rows::Rows;
 use super::{Outcome, Subject, Table, Verdict};
 use crate::{
     CatalogName, Dataset, DatasetId, Principal, QueryId, ReadContext, ReadContextBuilder, Source, SourceTable,
-    TableName,
+    TableName, mark,
 };
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -16,7 +16,8 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, collect, execute_stream};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use datafusion_common::TableReference;
+use datafusion_common::{Column, TableReference};
+use datafusion_expr::Expr;
 use std::sync::Arc;
 
 /// Breaks off the test of a promise, with what was found, unless the condition holds.
@@ -135,7 +136,7 @@ impl<'a> World<'a> {
 
     pub(super) async fn read(&self, context: &ReadContext, table: &str) -> Result<Vec<RecordBatch>, String> {
         let session = self.session(context, &[table]).await?;
-        let frame = session.table(reference(table)).await.step("plan")?;
+        let frame = shown(&session, table).await.step("plan")?;
         run(&session, frame).await.step(&format!("table {table} could not be read"))
     }
 
@@ -152,6 +153,14 @@ impl<'a> World<'a> {
 /// A table name as it is, not as SQL would read it.
 pub(super) fn reference(table: &str) -> TableReference {
     TableReference::bare(table.to_string())
+}
+
+/// A table without its hidden columns: what `SELECT *` gives.
+pub(super) async fn shown(session: &SessionContext, table: &str) -> datafusion_common::Result<DataFrame> {
+    let frame = session.table(reference(table)).await?;
+    let fields = frame.schema().fields().iter().filter(|field| !mark::is_hidden(field.metadata()));
+    let columns: Vec<Expr> = fields.map(|field| Expr::Column(Column::from_name(field.name()))).collect();
+    frame.select(columns)
 }
 
 /// DataFusion as it comes.

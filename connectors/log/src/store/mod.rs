@@ -30,6 +30,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "table")]
+pub(crate) use encoding::ipc::{decode_schema, encode_schema};
+
 pub use clock::{Clock, SystemClock};
 pub use entries::{Entries, Entry, Parts};
 pub use entry::NewEntry;

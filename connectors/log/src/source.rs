@@ -1,0 +1,189 @@
+//! The topics of a log as a source: the catalog `polder`, schema `public`.
+
+use crate::columns::TopicTable;
+use crate::error::of_store;
+use crate::federation::TopicFederation;
+use crate::pins::Pins;
+use crate::provider::TopicProvider;
+use crate::store::{self, Log};
+use crate::topic::TopicDefinition;
+use async_trait::async_trait;
+use polder_catalog::{
+    Capabilities, CatalogName, Check, Dataset, DatasetEntry, Error, Federation, Position, ReadContext, Result, Source, SqlState,
+    Support,
+};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// Opens the log. Called at the first use of a topic, and again after it failed.
+pub type OpenLog = Arc<dyn Fn() -> store::Result<Arc<Log>> + Send + Sync>;
+
+/// The schema that topics live in.
+const SCHEMA: &str = "public";
+
+/// The topics of a log. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct LogSource(pub(crate) Arc<Topics>);
+
+/// What all reads and writes of topics share.
+pub(crate) struct Topics {
+    pub(crate) catalog: CatalogName,
+    open: OpenLog,
+    log: Mutex<Option<Arc<Log>>>,
+    /// By name; replaced as a whole, so that a reader sees one state.
+    tables: RwLock<Arc<BTreeMap<String, Arc<TopicTable>>>>,
+    /// Which shard the next batch of a topic without a key goes to.
+    pub(crate) turn: AtomicUsize,
+    /// How many records were decoded so far.
+    pub(crate) decoded: AtomicU64,
+}
+
+impl fmt::Debug for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topics").field("catalog", &self.catalog).finish_non_exhaustive()
+    }
+}
+
+impl LogSource {
+    /// A source without topics yet, over a log that is opened when it is first needed.
+    pub fn new(catalog: CatalogName, open: OpenLog) -> Self {
+        let (log, tables, turn, decoded) = Default::default();
+        Self(Arc::new(Topics { catalog, open, log, tables, turn, decoded }))
+    }
+
+    /// Adds a topic, or puts another definition in the place of the one with the same id.
+    ///
+    /// # Errors
+    /// 42P07 if another topic has the name; others if there cannot be such a topic.
+    pub fn define(&self, definition: TopicDefinition) -> Result<()> {
+        definition.check()?;
+        self.0.change(|tables| {
+            if tables.get(&definition.name).is_some_and(|other| other.definition.id != definition.id) {
+                let message = format!("topic \"{}\" exists already", definition.name);
+                return Err(Error::fix(SqlState::DUPLICATE_TABLE, message));
+            }
+            tables.retain(|_, other| other.definition.id != definition.id);
+            tables.insert(definition.name.clone(), Arc::new(TopicTable::new(definition)));
+            Ok(())
+        })
+    }
+
+    /// Takes a topic away; what it was, if it was there. Its records stay in the log.
+    pub fn undefine(&self, name: &str) -> Option<TopicDefinition> {
+        let taken = self.0.change(|tables| Ok(tables.remove(name)));
+        taken.ok().flatten().map(|table| table.definition.clone())
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> Vec<TopicDefinition> {
+        self.0.tables().values().map(|table| table.definition.clone()).collect()
+    }
+
+    /// A topic by its name.
+    pub fn topic(&self, name: &str) -> Option<TopicDefinition> {
+        self.0.tables().get(name).map(|table| table.definition.clone())
+    }
+
+    /// Makes the reads of a query end at this position, unless it has read already.
+    pub fn read_at(&self, context: &ReadContext, position: &Position) {
+        Pins::of(context, &self.0.catalog).cut_at(position);
+    }
+
+    /// The position that the answer of a query reflects: the ends of the shards of the log as it saw them, if it read any.
+    pub fn position(&self, context: &ReadContext) -> Position {
+        Pins::of(context, &self.0.catalog).position()
+    }
+
+    /// How many records were decoded since the source was made.
+    pub fn decoded_records(&self) -> u64 {
+        self.0.decoded.load(Ordering::Relaxed)
+    }
+}
+
+impl Topics {
+    /// The log, opened if it is not yet.
+    pub(crate) fn log(&self) -> Result<Arc<Log>> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(log) = log.as_ref() {
+            return Ok(Arc::clone(log));
+        }
+        let opened = (self.open)().map_err(of_store)?;
+        *log = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    pub(crate) fn tables(&self) -> Arc<BTreeMap<String, Arc<TopicTable>>> {
+        Arc::clone(&self.tables.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A topic to write or read.
+    pub(crate) fn table(&self, name: &str) -> Result<Arc<TopicTable>> {
+        let table = self.tables().get(name).cloned();
+        table.ok_or_else(|| Error::fix(SqlState::NO_TABLE, format!("topic \"{name}\" does not exist")))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Arc<TopicTable>>) -> Result<T>) -> Result<T> {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = BTreeMap::clone(&tables);
+        let answer = change(&mut changed)?;
+        *tables = Arc::new(changed);
+        Ok(answer)
+    }
+
+    fn describe(self: &Arc<Self>, context: &ReadContext, table: Arc<TopicTable>) -> Result<Dataset> {
+        let log = self.log()?;
+        let pins = Pins::of(context, &self.catalog);
+        let pinned = table.definition.shards.iter().map(|shard| pins.range(&log, shard)).collect::<Result<_>>()?;
+        let (entry, columns) = (table.entry(), table.columns());
+        let provider = TopicProvider::new(Arc::clone(self), context.clone(), table, pinned);
+        Ok(Dataset { entry, columns, provider: Arc::new(provider) })
+    }
+}
+
+#[async_trait]
+impl Source for LogSource {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            projection: Support::Exact,
+            filter: Support::Exact,
+            limit: Support::Exact,
+            top_n: Support::Inexact,
+            snapshot: true,
+            ..Capabilities::NONE
+        }
+    }
+
+    async fn schemas(&self, context: &ReadContext) -> Result<Vec<String>> {
+        context.check()?;
+        Ok(vec![SCHEMA.to_string()])
+    }
+
+    async fn datasets(&self, context: &ReadContext, schema: &str) -> Result<Vec<DatasetEntry>> {
+        context.check()?;
+        if schema != SCHEMA {
+            return Ok(Vec::new());
+        }
+        Ok(self.0.tables().values().map(|table| table.entry()).collect())
+    }
+
+    async fn dataset(&self, context: &ReadContext, schema: &str, table: &str) -> Result<Option<Dataset>> {
+        context.check()?;
+        if schema != SCHEMA {
+            return Ok(None);
+        }
+        match self.0.tables().get(table) {
+            Some(table) => self.0.describe(context, Arc::clone(table)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn federation(&self) -> Option<Arc<dyn Federation>> {
+        Some(Arc::new(TopicFederation))
+    }
+
+    async fn check(&self, _: &ReadContext) -> Vec<Check> {
+        vec![Check::ok("topics", format!("{} are defined", self.0.tables().len()))]
+    }
+}
