@@ -11,7 +11,7 @@ use crate::scan::{Newest, ScanRequest};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion_catalog::default_table_source::source_as_provider;
-use datafusion_common::{Result as DataFusionResult, project_schema};
+use datafusion_common::{DFSchema, Result as DataFusionResult, project_schema};
 use datafusion_expr::{Expr, LogicalPlan, Projection, Sort, SortExpr, TableScan, TableType};
 use datafusion_physical_plan::ExecutionPlan;
 use datafusion_session::{Session, TableProvider};
@@ -96,8 +96,7 @@ impl<'a> Leaf<'a> {
         for projection in &self.projections {
             expr = match plain(&expr)? {
                 Expr::Column(column) => {
-                    let place = projection.schema.index_of_column(column).ok()?;
-                    projection.expr.get(place)?.clone()
+                    projection.expr.get(only_place(&projection.schema, &column.name)?)?.clone()
                 }
                 _ => return None,
             };
@@ -124,6 +123,13 @@ impl<'a> Leaf<'a> {
         });
         places.collect()
     }
+}
+
+/// The place of the one column of this name. An alias above qualifies it in another way.
+fn only_place(schema: &DFSchema, name: &str) -> Option<usize> {
+    let mut places = (0..schema.fields().len()).filter(|place| schema.field(*place).name() == name);
+    let place = places.next()?;
+    places.next().is_none().then_some(place)
 }
 
 /// An expression without its aliases.

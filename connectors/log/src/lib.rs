@@ -16,6 +16,8 @@
 //! changes   whole entries, in order, from any position on
 //! ```
 
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod store;
 
 #[cfg(feature = "table")]

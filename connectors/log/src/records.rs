@@ -10,11 +10,11 @@ mod mapping;
 use crate::columns::{Hidden, Origin, TopicTable};
 use crate::error::of_store;
 use crate::pins::entries;
-use crate::store::{Entry, Part, Shard};
+use crate::store::{Encoding, Entry, Part, Shard};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use assembly::Assembly;
-use mapping::Mappings;
+use mapping::Undecodable;
 use polder_catalog::Result;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -87,7 +87,6 @@ pub(crate) struct Records<'a> {
     table: &'a TopicTable,
     columns: &'a Columns,
     assembly: Assembly<'a>,
-    mappings: Mappings,
     rows: u64,
     /// Counts the records that were decoded.
     decoded: &'a AtomicU64,
@@ -104,7 +103,7 @@ impl<'a> Records<'a> {
         is_stopped: &'a dyn Fn() -> bool,
     ) -> Self {
         let assembly = Assembly::new(table, columns, batch_rows.max(1));
-        Self { table, columns, assembly, mappings: Mappings::default(), rows: 0, decoded, is_stopped }
+        Self { table, columns, assembly, rows: 0, decoded, is_stopped }
     }
 
     /// Reads the records with offsets in `range`. Full batches go to the sink; what is left stays for [`finish`](Self::finish).
@@ -166,12 +165,14 @@ impl<'a> Records<'a> {
         &mut self,
         shard: &Shard,
         entry: &Entry,
-        part: Result<Part, String>,
+        part: Result<Part, Undecodable>,
         first: u64,
         wanted: Range<u64>,
         sink: Sink<'_>,
     ) -> Result<ControlFlow<()>> {
+        let is_whole = |part: &Part| wanted == (first..first + part.row_count);
         let rows = match &part {
+            Ok(part) if is_whole(part) && part.row_count <= self.assembly.room() as u64 => self.join(entry, part)?,
             Ok(part) => self.decode(entry, part)?,
             Err(why) => Err(why.clone()),
         };
@@ -180,9 +181,13 @@ impl<'a> Records<'a> {
         while at < wanted.end {
             let count = (wanted.end - at).min(self.assembly.room() as u64);
             let skipped = (at - first) as usize;
-            let rows = rows.as_ref().map(|rows| rows.slice(skipped, count as usize)).map_err(String::as_str);
+            let rows = match &rows {
+                Ok(Rows::Joined) => Ok(None),
+                Ok(Rows::Batch(rows)) => Ok(Some(rows.slice(skipped, count as usize))),
+                Err(why) => Err(why.as_str()),
+            };
             let weights = weights.as_ref().map(|weights| &weights[skipped..skipped + count as usize]);
-            self.assembly.add(shard.name(), entry.header(), at..at + count, rows, weights);
+            self.assembly.add(shard.name(), entry.header(), at..at + count, rows, weights)?;
             at += count;
             self.rows += count;
             if self.assembly.room() == 0
@@ -195,12 +200,30 @@ impl<'a> Records<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The decoded columns of a part, or why it cannot be decoded.
-    fn decode(&mut self, entry: &Entry, part: &Part) -> Result<Result<RecordBatch, String>> {
-        if self.columns.decoded.is_empty() {
-            return Ok(Ok(self.assembly.no_columns(part.row_count as usize)?));
+    /// A small part, decoded together with its neighbors if it can be.
+    fn join(&mut self, entry: &Entry, part: &Part) -> Result<Result<Rows, Undecodable>> {
+        if self.columns.decoded.is_empty() || part.encoding != Encoding::COMPACT {
+            return self.decode(entry, part);
         }
         self.decoded.fetch_add(part.row_count, Ordering::Relaxed);
-        self.mappings.decode(self.table, &self.columns.decoded, entry, part)
+        let joined = self.assembly.join(self.table, entry, part)?;
+        Ok(joined.map(|()| Rows::Joined))
     }
+
+    /// The decoded columns of a part, or why it cannot be decoded.
+    fn decode(&mut self, entry: &Entry, part: &Part) -> Result<Result<Rows, Undecodable>> {
+        if self.columns.decoded.is_empty() {
+            return Ok(Ok(Rows::Joined));
+        }
+        self.decoded.fetch_add(part.row_count, Ordering::Relaxed);
+        let decoded = self.assembly.mappings.decode(self.table, entry, part)?;
+        Ok(decoded.map(Rows::Batch))
+    }
+}
+
+/// The decoded columns of a part.
+enum Rows {
+    /// They are in the assembly already, or there are none.
+    Joined,
+    Batch(RecordBatch),
 }

@@ -1,13 +1,14 @@
 //! A batch under assembly: decoded columns as they come, and the hidden ones beside them.
 
 use super::Columns;
+use super::mapping::{Mappings, Undecodable};
 use crate::columns::{Hidden, Origin, TopicTable};
-use crate::store::EntryHeader;
+use crate::store::{Entry, EntryHeader, Part};
 use arrow::array::{
     ArrayRef, BooleanBuilder, Int64Array, StringArray, StringBuilder, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::concat_batches;
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use polder_catalog::{Error, Result};
 use std::ops::Range;
@@ -18,8 +19,8 @@ pub(crate) struct Assembly<'a> {
     columns: &'a Columns,
     batch_rows: usize,
     rows: usize,
-    /// The decoded columns.
-    schema: SchemaRef,
+    pub(super) mappings: Mappings,
+    /// The decoded columns, in order; what is joined comes after them.
     decoded: Vec<RecordBatch>,
     shards: Vec<(String, usize)>,
     offsets: Vec<i64>,
@@ -31,13 +32,12 @@ pub(crate) struct Assembly<'a> {
 
 impl<'a> Assembly<'a> {
     pub(crate) fn new(table: &'a TopicTable, columns: &'a Columns, batch_rows: usize) -> Self {
-        let fields = columns.decoded.iter().map(|column| Arc::clone(&table.schema.fields()[*column]));
         Self {
             table,
             columns,
             batch_rows,
             rows: 0,
-            schema: Arc::new(Schema::new(fields.collect::<Vec<FieldRef>>())),
+            mappings: Mappings::new(table, &columns.decoded),
             decoded: Vec::new(),
             shards: Vec::new(),
             offsets: Vec::new(),
@@ -53,33 +53,44 @@ impl<'a> Assembly<'a> {
         self.batch_rows - self.rows
     }
 
-    /// Rows of which no column is decoded.
-    pub(crate) fn no_columns(&self, rows: usize) -> Result<RecordBatch> {
-        batch(Arc::clone(&self.schema), Vec::new(), rows)
+    /// Decodes a compact part behind those that were joined before.
+    pub(crate) fn join(&mut self, table: &TopicTable, entry: &Entry, part: &Part) -> Result<Result<(), Undecodable>> {
+        if self.mappings.holds_other(part.id) {
+            self.settle()?;
+            self.mappings.reset();
+        }
+        self.mappings.join(table, entry, part)
     }
 
-    /// Adds the records at these offsets, of one entry and one part.
+    /// Puts what is joined behind what is decoded.
+    fn settle(&mut self) -> Result<()> {
+        while let Some(batch) = self.mappings.take()? {
+            self.decoded.push(batch);
+        }
+        Ok(())
+    }
+
+    /// Adds the records at these offsets, of one entry and one part. Without rows they are joined already, or have none.
     pub(crate) fn add(
         &mut self,
         shard: &str,
         header: &EntryHeader,
         offsets: Range<u64>,
-        rows: Result<RecordBatch, &str>,
+        rows: Result<Option<RecordBatch>, &str>,
         weights: Option<&[i64]>,
-    ) {
+    ) -> Result<()> {
         let count = (offsets.end - offsets.start) as usize;
         self.rows += count;
         self.add_hidden(shard, header, offsets, count, weights, rows.as_ref().err().copied());
-        if self.columns.decoded.is_empty() {
-            return;
-        }
-        self.decoded.push(match rows {
-            Ok(rows) => rows,
-            Err(_) => {
-                let nulls = self.schema.fields().iter().map(|field| new_null_array(field.data_type(), count));
-                RecordBatch::try_new(Arc::clone(&self.schema), nulls.collect()).expect("every column is nullable")
-            }
-        });
+        let rows = match rows {
+            Ok(None) => return Ok(()),
+            Ok(Some(rows)) => rows,
+            Err(_) if self.columns.decoded.is_empty() => return Ok(()),
+            Err(_) => nulls(self.mappings.schema(), count),
+        };
+        self.settle()?;
+        self.decoded.push(rows);
+        Ok(())
     }
 
     fn add_hidden(
@@ -140,12 +151,13 @@ impl<'a> Assembly<'a> {
     }
 
     fn take_decoded(&mut self) -> Result<Vec<ArrayRef>> {
+        self.settle()?;
         let decoded = std::mem::take(&mut self.decoded);
         match &decoded[..] {
             [] => Ok(Vec::new()),
             [one] => Ok(one.columns().to_vec()),
             several => {
-                let one = concat_batches(&self.schema, several);
+                let one = concat_batches(self.mappings.schema(), several);
                 Ok(one.map_err(|error| Error::from_datafusion(error.into()))?.columns().to_vec())
             }
         }
@@ -179,6 +191,12 @@ impl<'a> Assembly<'a> {
         self.deleted = BooleanBuilder::new();
         self.errors = StringBuilder::new();
     }
+}
+
+/// Rows of which nothing is known.
+fn nulls(schema: &SchemaRef, rows: usize) -> RecordBatch {
+    let columns = schema.fields().iter().map(|field| new_null_array(field.data_type(), rows));
+    RecordBatch::try_new(Arc::clone(schema), columns.collect()).expect("every column is nullable")
 }
 
 fn batch(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {

@@ -288,7 +288,9 @@ impl EntryPlace {
         let index = self.segment.index(self.bytes)?;
         let position = index.schema_position(id).ok_or_else(|| missing("is not"))?;
         let mut scan = Scan::new(Arc::clone(&self.file), self.segment.stem.base_entry.0, position, self.bytes);
-        let raw = scan.next_entry().ok().flatten().ok_or_else(|| missing("cannot be read"))?;
+        let stem = self.segment.stem;
+        let raw = scan.next_entry().map_err(|stop| self.segment.stopped(stop, stem.base_entry, stem.base_offset))?;
+        let raw = raw.ok_or_else(|| missing("ends beyond what is durable"))?;
         let part = first_part(&raw).map_err(|_| missing("is not whole"))?;
         if part.id != id {
             return Err(missing("is another one"));

@@ -8,6 +8,7 @@ use super::encoding;
 use super::files::{File, Files, Mode, read_full_at};
 use super::header::{Attributes, EntryKind};
 use super::part::{self, Encoding, SchemaId};
+use super::view::Shared;
 use super::{Error, Result};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -45,15 +46,20 @@ enum Spool {
 /// Where a spool is made.
 #[derive(Clone)]
 pub(crate) struct SpoolPlace {
-    pub(crate) files: Arc<dyn Files>,
-    pub(crate) folder: PathBuf,
-    pub(crate) counter: Arc<AtomicU64>,
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    counter: Arc<AtomicU64>,
 }
 
 /// The ending of a spool that a crash left with a name; opening the shard removes it.
 pub(crate) const SPOOL_ENDING: &str = ".spool";
 
 impl SpoolPlace {
+    /// Beside a shard.
+    pub(crate) fn of(shared: &Shared, counter: Arc<AtomicU64>) -> Self {
+        Self { files: Arc::clone(&shared.files), folder: shared.folder.to_path_buf(), counter }
+    }
+
     /// A file without a name: nothing is left of it when its last handle is dropped.
     fn make(&self) -> Result<Arc<dyn File>> {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);

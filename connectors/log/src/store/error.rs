@@ -107,12 +107,6 @@ impl Error {
         self
     }
 
-    #[must_use]
-    pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
-        self.inner().kind = kind;
-        self
-    }
-
     /// Puts the place before the message.
     #[must_use]
     pub(crate) fn at(mut self, place: impl fmt::Display) -> Self {

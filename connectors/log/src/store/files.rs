@@ -59,7 +59,7 @@ pub trait File: Send + Sync + 'static {
     /// Makes content and length durable.
     fn sync_data(&self) -> io::Result<()>;
     /// The length in bytes.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
     /// Cuts, or extends with zeros.
     fn truncate(&self, bytes: u64) -> io::Result<()>;
 }
@@ -81,7 +81,7 @@ pub(crate) fn read_full_at(file: &dyn File, buffer: &mut [u8], position: u64) ->
 /// The whole content of a file that is expected to be small.
 pub(crate) fn read_small(files: &dyn Files, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let file = files.open(path, Mode::Read)?;
-    let bytes = file.len()?.min(bytes_max);
+    let bytes = file.length()?.min(bytes_max);
     let mut content = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
     let filled = read_full_at(file.as_ref(), &mut content, 0)?;
     content.truncate(filled);

@@ -1,8 +1,10 @@
 //! The log: a directory of shards that one process writes.
 
 use super::clock::{Clock, SystemClock};
-use super::files::{Files, OsFiles};
+use super::files::{Files, Mode, OsFiles, read_small};
+use super::inspect::Inspection;
 use super::recovery::{create_shard, open_shard};
+use super::sealed::{self, Broken, Magic};
 use super::segment::{SHARD_NAME_BYTES_MAX, folder_of, shard_of};
 use super::shard::{Shard, ShardOptions};
 use super::view::Shared;
@@ -67,16 +69,26 @@ impl Log {
     pub fn open(folder: impl Into<PathBuf>, options: LogOptions) -> Result<Self> {
         let folder = folder.into();
         let files = options.files.as_ref();
-        files.create_dir(&folder).map_err(|error| Error::io(format!("create {}", folder.display()), error))?;
+        create_folder(files, &folder).map_err(|error| Error::io(format!("create {}", folder.display()), error))?;
         let lock = lock(files, &folder)?;
+        check_format(files, &folder)?;
         let log = Self { folder, options, shards: Mutex::default(), _lock: lock };
-        for name in log.stored_shards()? {
+        let names = log.stored_shards()?;
+        // A crash may have come between the making of a shard and the sync that makes its name durable.
+        let synced = log.options.files.sync_dir(&log.folder);
+        synced.map_err(|error| Error::io(format!("sync {}", log.folder.display()), error))?;
+        for name in names {
             log.open_shard(&name)?;
         }
         if log.shard(MAIN).is_none() {
             log.create_shard(MAIN)?;
         }
         Ok(log)
+    }
+
+    /// Looks into the log in `folder` without opening it: no lock is taken and nothing is changed.
+    pub fn inspect(folder: impl Into<PathBuf>, options: LogOptions) -> Inspection {
+        Inspection::new(folder, options)
     }
 
     /// The shard that holds the definitions.
@@ -178,6 +190,18 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Makes the folder and the folders above it that are missing, and their names durable. The one right above is synced in
+/// any case: a crash may have come between its making and its sync.
+fn create_folder(files: &dyn Files, folder: &Path) -> io::Result<()> {
+    let missing =
+        folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && files.list(path).is_err()).count();
+    files.create_dir(folder)?;
+    for parent in folder.ancestors().skip(1).take(missing.max(1)) {
+        files.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+    }
+    Ok(())
+}
+
 fn lock(files: &dyn Files, folder: &Path) -> Result<Box<dyn Any + Send + Sync>> {
     files.lock(&folder.join(LOCK)).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => {
@@ -186,6 +210,22 @@ fn lock(files: &dyn Files, folder: &Path) -> Result<Box<dyn Any + Send + Sync>> 
         }
         _ => Error::io(format!("lock {}", folder.display()), error),
     })
+}
+
+/// The lock file names the format of the directory, so that an older Polder does not even look at a newer one. It is
+/// written by who finds it empty; one that a crash has torn says nothing, and is written again.
+fn check_format(files: &dyn Files, folder: &Path) -> Result<()> {
+    let path = folder.join(LOCK);
+    let failed = |error| Error::io(format!("read {}", path.display()), error);
+    let content = read_small(files, &path, sealed::sealed_bytes(0) as u64).map_err(failed)?;
+    match sealed::open(Magic::LOCK, &content) {
+        Ok(_) => Ok(()),
+        Err(newer @ Broken::Newer(_)) => Err(newer.into_error(LOCK, Error::fix)),
+        Err(Broken::Damaged(_)) => {
+            let file = files.open(&path, Mode::Write).map_err(failed)?;
+            file.write_all_at(&sealed::seal(Magic::LOCK, &[]), 0).map_err(failed)
+        }
+    }
 }
 
 /// Removes a folder and the files in it; it is no error if it is not there.

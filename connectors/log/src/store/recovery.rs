@@ -40,6 +40,7 @@ pub(crate) fn create_shard(shared: &Shared) -> Result<()> {
         base_entry: EntryNumber(0),
         base_offset: Offset(0),
         base_time: CommitTime(i64::MIN),
+        previous_entry: EntryNumber(0),
         previous_bytes: 0,
         root: Peaks::default().root(),
     };

@@ -34,8 +34,6 @@ pub(crate) struct RawEntry {
     pub(crate) position: u64,
     /// The position after its last frame.
     pub(crate) end: u64,
-    /// Whether a commit begins with it.
-    pub(crate) starts_group: bool,
     /// Its first frame; the only one of a small entry.
     pub(crate) frame: Bytes,
     /// The length of its body.
@@ -99,7 +97,7 @@ impl Scan {
         }
         let (end, body_bytes) = self.extent(position, head, &frame)?;
         self.position = end;
-        Ok(Some(RawEntry { position, end, starts_group: head.is(GROUP), frame, body_bytes }))
+        Ok(Some(RawEntry { position, end, frame, body_bytes }))
     }
 
     /// Where an entry ends, and how long its body is.

@@ -18,6 +18,7 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 pub(crate) struct Magic(pub(crate) &'static [u8; 8]);
 
 impl Magic {
+    pub(crate) const LOCK: Self = Self(b"plderLCK");
     pub(crate) const SEGMENT: Self = Self(b"plderSEG");
     pub(crate) const INDEX: Self = Self(b"plderIDX");
     pub(crate) const MARK: Self = Self(b"plderMRK");
@@ -72,13 +73,22 @@ pub(crate) fn open(magic: Magic, bytes: &[u8]) -> Result<&[u8], Broken> {
     let length = reader.u32().map_err(short)? as usize;
     let content = reader.take(length);
     let covered = &bytes[..HEAD_BYTES + content.map_or(0, <[u8]>::len)];
-    let whole = content.is_ok() && reader.u32().ok() == Some(crc32c::crc32c(covered));
-    match (whole, version) {
-        // A newer version may lay out all that follows in another way, so its checksum is not asked for.
-        (_, version) if version > FORMAT_VERSION && version < VERSION_MAX => Err(Broken::Newer(version)),
-        (true, FORMAT_VERSION) => content.map_err(short),
-        _ => Err(Broken::Damaged("the checksum of the file does not match")),
+    let check = reader.u32().ok();
+    if version == FORMAT_VERSION && content.is_ok() && check == Some(crc32c::crc32c(covered)) {
+        return content.map_err(short);
     }
+    // A version that a flipped bit has made is told by the checksum over ours. A truly newer version may lay out all that
+    // follows in another way, so nothing more is asked of it.
+    if version > FORMAT_VERSION && version < VERSION_MAX && check != Some(check_of_ours(covered)) {
+        return Err(Broken::Newer(version));
+    }
+    Err(Broken::Damaged("the checksum of the file does not match"))
+}
+
+/// The checksum as it would be with our version.
+fn check_of_ours(covered: &[u8]) -> u32 {
+    let check = crc32c::crc32c_append(crc32c::crc32c(&covered[..8]), &FORMAT_VERSION.to_le_bytes());
+    crc32c::crc32c_append(check, &covered[12..])
 }
 
 /// Versions beyond this are not to be expected; such a number is a flipped bit.

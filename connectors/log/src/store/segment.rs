@@ -27,6 +27,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) base_offset: Offset,
     /// The time of the last entry before it; no entry in it is earlier.
     pub(crate) base_time: CommitTime,
+    /// The number of the first entry of the segment before it, its own if there was none.
+    pub(crate) previous_entry: EntryNumber,
     /// The length of the segment before it, 0 if there was none.
     pub(crate) previous_bytes: u64,
     /// The Merkle root of all entries before it.
@@ -40,6 +42,7 @@ impl SegmentHeader {
         put_varint(&mut content, self.base_entry.0);
         put_varint(&mut content, self.base_offset.0);
         content.extend_from_slice(&self.base_time.0.to_le_bytes());
+        put_varint(&mut content, self.previous_entry.0);
         put_varint(&mut content, self.previous_bytes);
         content.extend_from_slice(&self.root);
         sealed::seal(Magic::SEGMENT, &content)
@@ -57,6 +60,7 @@ impl SegmentHeader {
             base_entry: EntryNumber(reader.varint()?),
             base_offset: Offset(reader.varint()?),
             base_time: CommitTime(reader.i64()?),
+            previous_entry: EntryNumber(reader.varint()?),
             previous_bytes: reader.varint()?,
             root: reader.array()?,
         })

@@ -8,9 +8,11 @@ use super::entries::{Entries, From, Schemas, Until};
 use super::entry::{NewEntry, SpoolPlace};
 use super::header::EntryKind;
 use super::pending::{Pending, block_on, closed};
+use super::tree::{ConsistencyProof, InclusionProof, Root};
 use super::view::{DurableEnd, Shared, View};
-use super::writer::{Appended, Decide, Item, Writer};
-use super::{CommitTime, EntryNumber, Error, Offset, Result};
+use super::writer::{Appended, Decide, Item, TrimPolicy, TrimReport, Writer};
+use super::{CommitTime, EntryNumber, Error, Offset, Result, VerifyReport, audit, inspect};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -31,6 +33,7 @@ struct Inner {
     room: Arc<Semaphore>,
     queue_kib: u32,
     spools: Arc<AtomicU64>,
+    holds: Arc<Holds>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -46,7 +49,12 @@ pub(crate) struct ShardOptions {
 
 enum Command {
     Append(Item, oneshot::Sender<Result<Appended>>, OwnedSemaphorePermit),
+    Trim(TrimPolicy, Arc<Holds>, oneshot::Sender<Result<TrimReport>>),
 }
+
+/// Offsets that trimming must keep, by the name of who needs them.
+#[derive(Default)]
+struct Holds(Mutex<BTreeMap<String, Offset>>);
 
 impl Shard {
     /// Starts the thread of a shard.
@@ -67,6 +75,7 @@ impl Shard {
             room: Arc::new(Semaphore::new(queue_kib as usize)),
             queue_kib,
             spools: Arc::default(),
+            holds: Arc::default(),
             thread: Mutex::new(Some(thread)),
         })))
     }
@@ -78,9 +87,7 @@ impl Shard {
 
     /// An entry that goes to a spool beside the shard if it grows large, so that it may exceed memory.
     pub fn new_entry(&self, kind: EntryKind) -> NewEntry {
-        let Shared { files, folder, .. } = &self.0.shared;
-        let counter = Arc::clone(&self.0.spools);
-        NewEntry::spooled(kind, SpoolPlace { files: Arc::clone(files), folder: folder.to_path_buf(), counter })
+        NewEntry::spooled(kind, SpoolPlace::of(&self.0.shared, Arc::clone(&self.0.spools)))
     }
 
     /// Appends an entry. Blocks the thread while the queue is full, so async code calls
@@ -92,7 +99,7 @@ impl Shard {
     /// Appends an entry, waiting for room in the queue. The order of appends is the order in which they find room; a
     /// future that is dropped while it waits has appended nothing.
     pub async fn append_async(&self, entry: NewEntry) -> Pending {
-        self.send(Item::Entry(entry)).await
+        self.send(Item::Entry(Box::new(entry))).await
     }
 
     /// Appends what `decide` makes of the end of the log: nothing is appended between the end that it is shown and its
@@ -176,6 +183,72 @@ impl Shard {
         Ok(end)
     }
 
+    /// Keeps everything from `offset` on from being trimmed, until the hold is [released](Self::release) or moved by
+    /// holding another offset under its name. Holds live in memory: their owners set them when they start.
+    pub fn hold(&self, name: impl Into<String>, offset: Offset) -> Result<()> {
+        // Trimming holds this lock until it has published where the shard starts, so a hold is kept or refused.
+        let mut holds = self.0.holds.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = self.start();
+        if offset < start {
+            return Err(Error::fix(format!("offset {offset} was trimmed; the shard starts at offset {start}")));
+        }
+        holds.insert(name.into(), offset);
+        Ok(())
+    }
+
+    /// Lets go of a hold.
+    pub fn release(&self, name: &str) {
+        self.0.holds.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// The holds, by name.
+    pub fn holds(&self) -> BTreeMap<String, Offset> {
+        self.0.holds.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Removes the oldest sealed segments that the policy lets go and nobody holds.
+    pub fn trim(&self, policy: TrimPolicy) -> Pending<TrimReport> {
+        let (answer, pending) = oneshot::channel();
+        self.command(Command::Trim(policy, Arc::clone(&self.0.holds), answer));
+        Pending(pending)
+    }
+
+    /// The Merkle root over the first `entries` entries.
+    pub fn root(&self, entries: EntryNumber) -> Result<Root> {
+        self.check_size(entries)?;
+        inspect::root(&self.0.shared, entries.0)
+    }
+
+    /// The Merkle root over all entries that are durable now.
+    pub fn root_now(&self) -> Result<Root> {
+        self.root(self.end().entries)
+    }
+
+    /// Shows that the log of `older` entries is the beginning of the log of `newer` entries.
+    pub fn consistency_proof(&self, older: EntryNumber, newer: EntryNumber) -> Result<ConsistencyProof> {
+        self.check_size(newer)?;
+        inspect::consistency_proof(&self.0.shared, older.0, newer.0)
+    }
+
+    /// Shows that `entry` is in the log of `entries` entries.
+    pub fn inclusion_proof(&self, entry: EntryNumber, entries: EntryNumber) -> Result<InclusionProof> {
+        self.check_size(entries)?;
+        inspect::inclusion_proof(&self.0.shared, entry, entries.0)
+    }
+
+    fn check_size(&self, entries: EntryNumber) -> Result<()> {
+        let end = self.end().entries;
+        if entries > end {
+            return Err(Error::fix(format!("the shard has {end} entries, not {entries}")));
+        }
+        Ok(())
+    }
+
+    /// Reads every byte of the shard and compares all files with each other, and the log with a root that was noted before.
+    pub fn verify(&self, expected: Option<Root>) -> VerifyReport {
+        audit::verify(&self.0.shared, &self.view(), expected)
+    }
+
     fn view(&self) -> View {
         self.0.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -208,24 +281,49 @@ impl Service {
         self.writer.close();
     }
 
-    fn serve(&mut self, first: Command) {
-        match first {
-            Command::Append(item, answer, room) => self.commit(item, answer, room),
+    fn serve(&mut self, command: Command) {
+        match command {
+            Command::Append(item, answer, room) => {
+                if let Some(next) = self.commit(item, answer, room) {
+                    self.serve(next);
+                }
+            }
+            Command::Trim(policy, holds, answer) => {
+                let holds = holds.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let hold = holds.values().min().copied().unwrap_or(Offset(u64::MAX));
+                let report = self.writer.trim(&policy, hold);
+                drop(holds);
+                // Whoever dropped the other end does not want to know.
+                let _ = answer.send(report);
+            }
         }
     }
 
-    /// Takes what waits, commits it as one group, and answers.
-    fn commit(&mut self, item: Item, answer: oneshot::Sender<Result<Appended>>, room: OwnedSemaphorePermit) {
+    /// Takes what waits, commits it as one group, and answers. Gives back a command that ended the group.
+    fn commit(
+        &mut self,
+        item: Item,
+        answer: oneshot::Sender<Result<Appended>>,
+        room: OwnedSemaphorePermit,
+    ) -> Option<Command> {
+        let mut other = None;
         let mut bytes = item.memory_bytes();
         let (mut items, mut answers, mut rooms) = (vec![item], vec![answer], vec![room]);
         while bytes < self.options.group_bytes
             && let Ok(command) = self.queue.try_recv()
         {
-            let Command::Append(item, answer, room) = command;
-            bytes += item.memory_bytes();
-            items.push(item);
-            answers.push(answer);
-            rooms.push(room);
+            match command {
+                Command::Append(item, answer, room) => {
+                    bytes += item.memory_bytes();
+                    items.push(item);
+                    answers.push(answer);
+                    rooms.push(room);
+                }
+                command => {
+                    other = Some(command);
+                    break;
+                }
+            }
         }
         let results = self.writer.append_group(items, self.options.clock.now());
         drop(rooms);
@@ -234,5 +332,6 @@ impl Service {
             // Whoever dropped the other end does not want to know.
             let _ = answer.send(result);
         }
+        other
     }
 }

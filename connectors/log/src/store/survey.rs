@@ -21,6 +21,9 @@ pub(crate) struct Survey {
     pub(crate) mark: Option<Mark>,
 }
 
+/// How often a folder in use is looked at before it is called damaged.
+const GLANCES_MAX: usize = 5;
+
 /// No small file of ours is longer.
 const SMALL_BYTES_MAX: u64 = 64 << 10;
 
@@ -39,6 +42,14 @@ impl Survey {
         Ok(survey)
     }
 
+    /// Like [`take`](Self::take), in a folder that somebody may be writing: what does not fit is looked at again, for a
+    /// segment may have been begun between two glances.
+    pub(crate) fn take_live(shared: &Shared) -> Result<Self> {
+        (1..GLANCES_MAX)
+            .find_map(|_| Self::take(shared).ok().filter(|survey| survey.mark.is_some()))
+            .map_or_else(|| Self::take(shared), Ok)
+    }
+
     /// The header and the length of the last segment.
     pub(crate) fn last(&self) -> &(SegmentHeader, u64) {
         self.segments.last().expect("a survey has at least one segment")
@@ -53,14 +64,15 @@ impl Survey {
         self.check_start(shared)?;
         for pair in self.segments.windows(2) {
             let [(before, bytes), (next, _)] = pair else { continue };
-            let ordered = before.base_entry < next.base_entry && before.base_offset <= next.base_offset;
-            if !ordered || next.previous_bytes != *bytes {
+            let damaged = |why: String| {
                 let damage = shared.damage(&before.stem().segment(), *bytes, next.base_entry, next.base_offset);
-                let expected = next.previous_bytes;
-                return Err(Error::damaged(
-                    damage,
-                    format!("the segment has {bytes} bytes, it was sealed with {expected}"),
-                ));
+                Err(Error::damaged(damage, why))
+            };
+            if next.previous_entry != before.base_entry || next.base_offset < before.base_offset {
+                return damaged("the segment after it is missing".to_string());
+            }
+            if next.previous_bytes != *bytes {
+                return damaged(format!("the segment has {bytes} bytes, it was sealed with {}", next.previous_bytes));
             }
         }
         self.check_mark(shared)
@@ -142,7 +154,7 @@ fn read_if_there(shared: &Shared, name: &str) -> Result<Option<Vec<u8>>> {
 fn read_header(shared: &Shared, stem: SegmentStem) -> Result<(SegmentHeader, u64)> {
     let name = stem.segment();
     let file = shared.files.open(&shared.path(&name), Mode::Read).map_err(shared.io("open", &name))?;
-    let bytes = file.len().map_err(shared.io("read", &name))?;
+    let bytes = file.length().map_err(shared.io("read", &name))?;
     let damaged = |why| Error::damaged(shared.damage(&name, 0, stem.base_entry, stem.base_offset), why);
     let header = SegmentHeader::read(file.as_ref()).map_err(shared.io("read", &name))?;
     let header = header.map_err(|broken| broken.into_error(&name, damaged))?;

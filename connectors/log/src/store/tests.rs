@@ -1,6 +1,12 @@
 //! The store, at its outermost edge: a log in a temporary directory.
 
 mod appending;
+mod encodings;
+mod golden;
+mod guarantees;
+mod proofs;
+mod retention;
+mod tampering;
 
 use super::*;
 use arrow_array::{Int64Array, RecordBatch, StringArray};
@@ -18,7 +24,7 @@ fn options() -> LogOptions {
 
 /// Segments and indexes small enough that a few entries fill them.
 fn small_options() -> LogOptions {
-    LogOptions { segment_bytes: 4 << 10, index_bytes: 256, ..options() }
+    LogOptions { segment_bytes: 1 << 10, index_bytes: 256, ..options() }
 }
 
 fn open(folder: &Path) -> Log {
@@ -53,4 +59,11 @@ fn texts(entries: impl IntoIterator<Item = Result<Entry>>) -> Vec<String> {
 
 fn text(part: Part) -> String {
     String::from_utf8(part.payload.to_vec()).unwrap()
+}
+
+/// Appends so many rows, each an entry of its own.
+fn fill(log: &Log, rows: usize) {
+    for number in 0..rows {
+        log.main().append(people_entry(&[&format!("{number:0>40}")])).wait().unwrap();
+    }
 }

@@ -16,10 +16,12 @@
 
 mod group;
 mod roll;
+mod trim;
 
 pub(crate) use super::entry::SPOOL_ENDING;
 pub(crate) use group::{Decide, Item};
 pub(crate) use roll::{NEW_ENDING, create_segment};
+pub use trim::{TrimPolicy, TrimReport};
 
 use super::files::File;
 use super::index::SegmentIndex;
@@ -86,14 +88,14 @@ pub(crate) struct Writer {
     pub(super) header: SegmentHeader,
     pub(super) file: Arc<dyn File>,
     /// What is durable.
-    pub(super) tail: Tail,
+    pub(crate) tail: Tail,
     pub(super) index: SegmentIndex,
     /// The schemas that stand in the last segment.
     pub(super) schemas: BTreeMap<SchemaId, SchemaRef>,
     pub(super) tree: TreeFile,
     pub(super) mark: Arc<dyn File>,
     pub(super) view: Arc<RwLock<View>>,
-    pub(super) poison: Option<Error>,
+    pub(crate) poison: Option<Error>,
     /// The memory of the last group, to be used again.
     pub(super) buffer: Vec<u8>,
 }

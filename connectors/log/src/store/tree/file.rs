@@ -98,18 +98,9 @@ impl TreeReader {
         Ok((ours == header[..filled]).then(|| Self { file, path: path.to_path_buf() }))
     }
 
-    pub(crate) fn bytes(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
     /// The byte position at which the node over a single leaf stands.
     pub(crate) fn leaf_position(leaf: u64) -> u64 {
         TREE_HEADER_BYTES + node_index(leaf, 0) * NODE_BYTES
-    }
-
-    /// How long the file is with the nodes of `leaves` entries.
-    pub(crate) fn bytes_at(leaves: u64) -> u64 {
-        TREE_HEADER_BYTES + node_count(leaves) * NODE_BYTES
     }
 
     /// Reads the raw nodes that entry number `leaf` completed.

@@ -18,7 +18,7 @@ pub(crate) type Decide = Box<dyn FnOnce(DurableEnd) -> Result<NewEntry> + Send>;
 
 /// What is appended.
 pub(crate) enum Item {
-    Entry(NewEntry),
+    Entry(Box<NewEntry>),
     Decide(Decide),
 }
 
@@ -85,7 +85,7 @@ impl<'a> Group<'a> {
             return Err(error.clone());
         }
         let entry = match item {
-            Item::Entry(entry) => entry,
+            Item::Entry(entry) => *entry,
             Item::Decide(decide) => decide(self.staged.tail.end())?,
         };
         let attributes = entry.attributes().encode();

@@ -26,6 +26,7 @@ impl Writer {
             base_entry: self.tail.end().entries,
             base_offset: self.tail.offset,
             base_time: self.tail.time,
+            previous_entry: self.header.base_entry,
             previous_bytes: self.tail.position,
             root: Root::of(&self.tail.peaks).hash,
         };

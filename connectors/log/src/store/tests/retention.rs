@@ -1,0 +1,68 @@
+//! Trimming removes whole segments, the oldest first, and never what somebody holds.
+
+use super::*;
+
+#[test]
+fn trimming_keeps_what_is_held_and_survives_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    fill(&log, 300);
+    let main = log.main();
+    main.hold("checkpoint", Offset(100)).unwrap();
+    let report = main.trim(TrimPolicy { before: Some(Offset(300)), ..TrimPolicy::default() }).wait().unwrap();
+    assert!(report.segments > 0 && report.start <= Offset(100) && report.start > Offset(50), "{report:?}");
+    main.release("checkpoint");
+    assert!(main.hold("late", Offset(0)).is_err());
+    let error = main.read_from(Offset(0)).err().unwrap();
+    assert!(error.message().contains("was trimmed"), "{error}");
+    assert_eq!(
+        main.read_from(report.start).unwrap().filter(|entry| entry.is_ok()).count() as u64 + report.start_entry.0,
+        main.end().entries.0
+    );
+    drop(log);
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    assert_eq!(log.main().start(), report.start);
+    assert!(log.main().verify(None).is_good(), "{:?}", log.main().verify(None));
+}
+
+#[test]
+fn trimming_by_size_and_by_age_keeps_the_newest() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    fill(&log, 200);
+    let main = log.main();
+    main.trim(TrimPolicy { bytes_max: Some(12 << 10), ..TrimPolicy::default() }).wait().unwrap();
+    let bytes = Log::inspect(folder.path(), small_options()).shard("main").unwrap().summary().bytes;
+    assert!(bytes <= 12 << 10 && bytes > 4 << 10, "{bytes}");
+    let now = main.end().time;
+    let report = main.trim(TrimPolicy { older_than: Some(now), ..TrimPolicy::default() }).wait().unwrap();
+    assert!(report.segments > 0);
+    assert!(main.read_from(report.start).unwrap().count() > 0);
+}
+
+#[test]
+fn a_reader_that_is_overtaken_by_trimming_gets_an_error_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    fill(&log, 200);
+    let mut entries = log.main().read_from(Offset(0)).unwrap();
+    entries.next().unwrap().unwrap();
+    log.main().trim(TrimPolicy { before: Some(Offset(200)), ..TrimPolicy::default() }).wait().unwrap();
+    let error = entries.find_map(Result::err).unwrap();
+    assert!(error.message().contains("were trimmed while they were read"), "{error}");
+}
+
+#[test]
+fn a_trim_that_a_crash_interrupted_is_completed() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    fill(&log, 100);
+    let first = folder.path().join("main").join(format!("{:020}-{:020}.seg", 0, 0));
+    let content = std::fs::read(&first).unwrap();
+    log.main().trim(TrimPolicy { before: Some(Offset(90)), ..TrimPolicy::default() }).wait().unwrap();
+    drop(log);
+    std::fs::write(&first, content).unwrap();
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    assert!(!first.exists());
+    assert!(log.main().start() > Offset(0));
+}
