@@ -128,7 +128,11 @@ impl Entries {
     fn stored(&self, rows: RecordBatch) -> Result<RecordBatch> {
         let stored = &self.table.stored;
         let fits = rows.num_columns() == stored.fields().len()
-            && rows.columns().iter().zip(stored.fields()).all(|(column, field)| column.data_type() == field.data_type());
+            && rows
+                .columns()
+                .iter()
+                .zip(stored.fields())
+                .all(|(column, field)| column.data_type() == field.data_type());
         if !fits {
             let types = |types: Vec<String>| types.join(", ");
             let found = types(rows.columns().iter().map(|column| column.data_type().to_string()).collect());
@@ -157,7 +161,8 @@ impl Entries {
         let key = self.table.key.ok_or_else(|| no_key(name))?;
         let field = self.table.stored.field(key);
         if keys.data_type() != field.data_type() {
-            let message = format!("a key of topic \"{name}\" is of type {}, not {}", field.data_type(), keys.data_type());
+            let message =
+                format!("a key of topic \"{name}\" is of type {}, not {}", field.data_type(), keys.data_type());
             return Err(Error::fix(SqlState::TYPE, message));
         }
         if keys.null_count() > 0 {

@@ -42,6 +42,9 @@ fn top(sort: &Sort) -> Result<TopTable, Reason> {
     let rows = sort.fetch.ok_or_else(|| lacks("without a LIMIT all rows are read, and sorted here"))?;
     let leaf = Leaf::under(&sort.input)?;
     let table = leaf.provider()?;
+    if table.is_latest() {
+        return Err(lacks("which row is the newest of its key is found out first"));
+    }
     let oldest = order(&sort.expr, &leaf)?;
     if leaf.scan.fetch.is_some() {
         return Err(lacks("a LIMIT stands below the ORDER BY"));
@@ -95,9 +98,7 @@ impl<'a> Leaf<'a> {
         let mut expr = expr.clone();
         for projection in &self.projections {
             expr = match plain(&expr)? {
-                Expr::Column(column) => {
-                    projection.expr.get(only_place(&projection.schema, &column.name)?)?.clone()
-                }
+                Expr::Column(column) => projection.expr.get(only_place(&projection.schema, &column.name)?)?.clone(),
                 _ => return None,
             };
         }

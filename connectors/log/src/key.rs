@@ -101,7 +101,10 @@ pub(crate) fn each(keys: &ArrayRef, mut visit: impl FnMut(usize, Option<&[u8]>))
     let widened = |to: DataType| cast(keys, &to).map_err(|error| Error::from_datafusion(error.into()));
     match keys.data_type() {
         DataType::Boolean => {
-            keys.as_boolean().iter().enumerate().for_each(|(row, key)| visit(row, key.map(|key| [u8::from(key)]).as_ref().map(<[u8; 1]>::as_slice)));
+            keys.as_boolean()
+                .iter()
+                .enumerate()
+                .for_each(|(row, key)| visit(row, key.map(|key| [u8::from(key)]).as_ref().map(<[u8; 1]>::as_slice)));
         }
         DataType::UInt64 => each_number::<UInt64Type, 8>(keys, u64::to_le_bytes, visit),
         of if of.is_integer() || *of == DataType::Date32 => {
@@ -133,9 +136,15 @@ pub(crate) fn each(keys: &ArrayRef, mut visit: impl FnMut(usize, Option<&[u8]>))
             each_number::<Time64NanosecondType, 8>(&wide, i64::to_le_bytes, visit);
         }
         DataType::Timestamp(unit, _) => match unit {
-            TimeUnit::Second => each_number::<TimestampSecondType, 16>(keys, |key| nanoseconds(key, 1_000_000_000), visit),
-            TimeUnit::Millisecond => each_number::<TimestampMillisecondType, 16>(keys, |key| nanoseconds(key, 1_000_000), visit),
-            TimeUnit::Microsecond => each_number::<TimestampMicrosecondType, 16>(keys, |key| nanoseconds(key, 1_000), visit),
+            TimeUnit::Second => {
+                each_number::<TimestampSecondType, 16>(keys, |key| nanoseconds(key, 1_000_000_000), visit)
+            }
+            TimeUnit::Millisecond => {
+                each_number::<TimestampMillisecondType, 16>(keys, |key| nanoseconds(key, 1_000_000), visit)
+            }
+            TimeUnit::Microsecond => {
+                each_number::<TimestampMicrosecondType, 16>(keys, |key| nanoseconds(key, 1_000), visit)
+            }
             TimeUnit::Nanosecond => each_number::<TimestampNanosecondType, 16>(keys, |key| nanoseconds(key, 1), visit),
         },
         of => return Err(no_key(of)),

@@ -23,6 +23,8 @@ pub mod store;
 #[cfg(feature = "table")]
 mod append;
 #[cfg(feature = "table")]
+mod changes;
+#[cfg(feature = "table")]
 mod columns;
 #[cfg(feature = "table")]
 mod error;
@@ -30,6 +32,10 @@ mod error;
 mod federation;
 #[cfg(feature = "table")]
 mod key;
+#[cfg(feature = "table")]
+mod key_index;
+#[cfg(feature = "table")]
+mod latest;
 #[cfg(feature = "table")]
 mod pins;
 #[cfg(feature = "table")]

@@ -1,6 +1,7 @@
 //! A topic as DataFusion sees it: what it declares pushed, and the scan that it plans.
 
 use crate::columns::TopicTable;
+use crate::latest::LatestScan;
 use crate::pushdown::{Exactness, Selection};
 use crate::records::Columns;
 use crate::scan::{ScanRequest, TopicScan};
@@ -12,7 +13,7 @@ use datafusion_common::{Result as DataFusionResult, Statistics, project_schema};
 use datafusion_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion_physical_plan::ExecutionPlan;
 use datafusion_session::{Session, TableProvider};
-use polder_catalog::{Error, KeptLocal, ReadContext, Reason, ScanExec};
+use polder_catalog::{Error, KeptLocal, ReadContext, Reason, ReasonCode, Scan, ScanExec};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +24,8 @@ pub(crate) struct TopicProvider {
     context: ReadContext,
     table: Arc<TopicTable>,
     pinned: Vec<Range<u64>>,
+    /// Only the newest row of each key.
+    is_latest: bool,
     /// Filters that the optimizer offered and that stay local. It offers them before it plans the scan.
     kept_local: Mutex<Vec<KeptLocal>>,
 }
@@ -33,8 +36,9 @@ impl TopicProvider {
         context: ReadContext,
         table: Arc<TopicTable>,
         pinned: Vec<Range<u64>>,
+        is_latest: bool,
     ) -> Self {
-        Self { topics, context, table, pinned, kept_local: Mutex::default() }
+        Self { topics, context, table, pinned, is_latest, kept_local: Mutex::default() }
     }
 
     pub(crate) fn table(&self) -> &Arc<TopicTable> {
@@ -46,7 +50,18 @@ impl TopicProvider {
         if !self.context.pushdown() {
             return Err(Reason::off());
         }
-        Selection::all(&self.table).narrow(&self.table, filter)
+        let mut selection = Selection::all(&self.table);
+        let exactness = selection.narrow(&self.table, filter)?;
+        if self.is_latest && (!selection.offsets.is_all() || !selection.times.is_all()) {
+            let text = "which row is the newest of its key is found out before it is filtered";
+            return Err(Reason::new(ReasonCode::Semantics, text));
+        }
+        Ok(exactness)
+    }
+
+    /// Whether it has only the newest row of each key.
+    pub(crate) fn is_latest(&self) -> bool {
+        self.is_latest
     }
 
     fn keep_local(&self, filter: &Expr, reason: Reason) {
@@ -82,7 +97,11 @@ impl TopicProvider {
     }
 
     pub(crate) fn exec(&self, request: ScanRequest) -> Arc<dyn ExecutionPlan> {
-        let scan = Arc::new(TopicScan::new(Arc::clone(&self.topics), request));
+        let topics = Arc::clone(&self.topics);
+        let scan: Arc<dyn Scan> = match self.is_latest {
+            true => Arc::new(LatestScan::new(topics, self.context.clone(), request)),
+            false => Arc::new(TopicScan::new(topics, request)),
+        };
         Arc::new(ScanExec::new(self.topics.catalog.clone(), scan, self.context.clone()))
     }
 }

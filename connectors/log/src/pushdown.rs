@@ -11,7 +11,7 @@
 mod keys;
 mod ranges;
 
-pub(crate) use keys::{narrowed, one_of};
+pub(crate) use keys::narrowed;
 pub(crate) use ranges::Ranges;
 
 use crate::columns::{Hidden, Origin, TopicTable};

@@ -39,7 +39,8 @@ impl Columns {
         Self::of(table, origins, Arc::new(Schema::new(fields)))
     }
 
-    fn of(table: &TopicTable, origins: Vec<Origin>, schema: SchemaRef) -> Self {
+    /// Columns from these origins.
+    pub(crate) fn of(table: &TopicTable, origins: Vec<Origin>, schema: SchemaRef) -> Self {
         let wants = |column: usize| {
             origins.iter().any(|origin| match origin {
                 Origin::Declared(declared) => *declared == column,
@@ -121,6 +122,11 @@ impl<'a> Records<'a> {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Reads the records of one entry.
+    pub(crate) fn read_entry(&mut self, shard: &Shard, entry: &Entry, sink: Sink<'_>) -> Result<ControlFlow<()>> {
+        self.entry(shard, entry, &(0..u64::MAX), sink)
     }
 
     /// How many rows there were so far.

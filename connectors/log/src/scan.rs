@@ -21,7 +21,7 @@ use polder_catalog::{Error, KeptLocal, Result, RuntimeFilters, Scan, ScanMeter};
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
-pub(crate) use work::{Newest, Piece};
+pub(crate) use work::{Newest, Piece, narrow};
 
 /// Batches that wait for a slow reader.
 const BATCHES_AHEAD: usize = 2;
@@ -74,7 +74,7 @@ impl ScanRequest {
     }
 
     /// What is asked, for people.
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let Self { table, selection, limit, newest, .. } = self;
         let all = &table.definition.shards;
         let mut text = format!("topic {}: ", table.definition.name);

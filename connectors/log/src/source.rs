@@ -1,21 +1,25 @@
 //! The topics of a log as a source: the catalog `polder`, schema `public`.
 
+use crate::append::no_key;
+use crate::changes::TopicChanges;
 use crate::columns::TopicTable;
 use crate::error::of_store;
 use crate::federation::TopicFederation;
+use crate::key_index::KeyIndexes;
 use crate::pins::Pins;
 use crate::provider::TopicProvider;
-use crate::store::{self, Log};
-use crate::topic::TopicDefinition;
+use crate::store::{self, Log, Shard};
+use crate::topic::{LATEST, TopicDefinition};
 use async_trait::async_trait;
 use polder_catalog::{
-    Capabilities, CatalogName, Check, Dataset, DatasetEntry, Error, Federation, Position, ReadContext, Result, Source, SqlState,
-    Support,
+    Capabilities, CatalogName, Changes, Check, Dataset, DatasetEntry, DatasetId, Error, Federation, Position,
+    ReadContext, Result, Source, SqlState, Support,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::watch;
 
 /// Opens the log. Called at the first use of a topic, and again after it failed.
 pub type OpenLog = Arc<dyn Fn() -> store::Result<Arc<Log>> + Send + Sync>;
@@ -38,6 +42,9 @@ pub(crate) struct Topics {
     pub(crate) turn: AtomicUsize,
     /// How many records were decoded so far.
     pub(crate) decoded: AtomicU64,
+    pub(crate) keys: KeyIndexes,
+    /// Tells that definitions have changed.
+    pub(crate) defined: watch::Sender<()>,
 }
 
 impl fmt::Debug for Topics {
@@ -49,8 +56,9 @@ impl fmt::Debug for Topics {
 impl LogSource {
     /// A source without topics yet, over a log that is opened when it is first needed.
     pub fn new(catalog: CatalogName, open: OpenLog) -> Self {
-        let (log, tables, turn, decoded) = Default::default();
-        Self(Arc::new(Topics { catalog, open, log, tables, turn, decoded }))
+        let (log, tables, turn, decoded, keys) = Default::default();
+        let defined = watch::Sender::new(());
+        Self(Arc::new(Topics { catalog, open, log, tables, turn, decoded, keys, defined }))
     }
 
     /// Adds a topic, or puts another definition in the place of the one with the same id.
@@ -129,15 +137,33 @@ impl Topics {
         let mut changed = BTreeMap::clone(&tables);
         let answer = change(&mut changed)?;
         *tables = Arc::new(changed);
+        self.defined.send_replace(());
         Ok(answer)
     }
 
-    fn describe(self: &Arc<Self>, context: &ReadContext, table: Arc<TopicTable>) -> Result<Dataset> {
+    /// A topic by the id of its dataset.
+    pub(crate) fn table_of(&self, dataset: &DatasetId) -> Option<Arc<TopicTable>> {
+        self.tables().values().find(|table| table.entry().id == *dataset).cloned()
+    }
+
+    /// The shards of all topics, each once. Those that are not in the log are left out.
+    pub(crate) fn shards(&self) -> Result<Vec<Shard>> {
+        let tables = self.tables();
+        let names: BTreeSet<&String> = tables.values().flat_map(|table| &table.definition.shards).collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let log = self.log()?;
+        Ok(names.into_iter().filter_map(|name| log.shard(name)).collect())
+    }
+
+    fn describe(self: &Arc<Self>, context: &ReadContext, table: &Arc<TopicTable>, is_latest: bool) -> Result<Dataset> {
         let log = self.log()?;
         let pins = Pins::of(context, &self.catalog);
         let pinned = table.definition.shards.iter().map(|shard| pins.range(&log, shard)).collect::<Result<_>>()?;
-        let (entry, columns) = (table.entry(), table.columns());
-        let provider = TopicProvider::new(Arc::clone(self), context.clone(), table, pinned);
+        let entry = if is_latest { table.latest_entry() } else { table.entry() };
+        let provider = TopicProvider::new(Arc::clone(self), context.clone(), Arc::clone(table), pinned, is_latest);
+        let columns = table.columns();
         Ok(Dataset { entry, columns, provider: Arc::new(provider) })
     }
 }
@@ -173,10 +199,19 @@ impl Source for LogSource {
         if schema != SCHEMA {
             return Ok(None);
         }
-        match self.0.tables().get(table) {
-            Some(table) => self.0.describe(context, Arc::clone(table)).map(Some),
+        let (name, is_latest) = match table.strip_suffix(LATEST) {
+            Some(name) => (name, true),
+            None => (table, false),
+        };
+        match self.0.tables().get(name) {
+            Some(table) if is_latest && table.key.is_none() => Err(no_key(&table.definition.name)),
+            Some(table) => self.0.describe(context, table, is_latest).map(Some),
             None => Ok(None),
         }
+    }
+
+    fn changes(&self) -> Option<Arc<dyn Changes>> {
+        Some(Arc::new(TopicChanges(Arc::clone(&self.0))))
     }
 
     fn federation(&self) -> Option<Arc<dyn Federation>> {

@@ -33,7 +33,8 @@ impl Ranges {
     }
 
     pub(crate) fn and(&self, other: &Self) -> Self {
-        let both = self.0.iter().flat_map(|one| other.0.iter().map(|two| one.start.max(two.start)..one.end.min(two.end)));
+        let both =
+            self.0.iter().flat_map(|one| other.0.iter().map(|two| one.start.max(two.start)..one.end.min(two.end)));
         Self::merged(both.collect())
     }
 
@@ -76,7 +77,8 @@ impl fmt::Display for Ranges {
             return f.write_str("none");
         }
         for (at, range) in self.0.iter().enumerate() {
-            let bound = |bound: i128| if bound == LEAST || bound == BEYOND { "...".to_string() } else { bound.to_string() };
+            let bound =
+                |bound: i128| if bound == LEAST || bound == BEYOND { "...".to_string() } else { bound.to_string() };
             let or = if at > 0 { " or " } else { "" };
             write!(f, "{or}[{}, {})", bound(range.start), bound(range.end))?;
         }

@@ -49,12 +49,7 @@ impl Mappings {
 
     /// Adds a compact part to those that are decoded together. What was joined under another schema was
     /// [taken](Self::take) before.
-    pub(crate) fn join(
-        &mut self,
-        table: &TopicTable,
-        entry: &Entry,
-        part: &Part,
-    ) -> Result<Result<(), Undecodable>> {
+    pub(crate) fn join(&mut self, table: &TopicTable, entry: &Entry, part: &Part) -> Result<Result<(), Undecodable>> {
         if self.joined.is_none() {
             let mapping = match self.mapping(table, entry, part.id)? {
                 Ok(mapping) => mapping,
@@ -121,8 +116,7 @@ impl Mapping {
     fn new(table: &TopicTable, wanted: &[usize], stored: SchemaRef) -> Self {
         let ids: Vec<_> = stored.fields().iter().map(|field| column_id(field)).collect();
         let columns = wanted.iter().map(|column| &table.definition.columns[*column]);
-        let sources: Vec<_> =
-            columns.clone().map(|column| ids.iter().position(|id| *id == Some(column.id))).collect();
+        let sources: Vec<_> = columns.clone().map(|column| ids.iter().position(|id| *id == Some(column.id))).collect();
         let mut projection: Vec<usize> = sources.iter().flatten().copied().collect();
         projection.sort_unstable();
         let places: Vec<_> = sources.iter().map(|source| projection.binary_search(&(*source)?).ok()).collect();

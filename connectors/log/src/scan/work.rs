@@ -107,7 +107,7 @@ fn of_times(shard: &Shard, times: &Ranges) -> Result<Ranges> {
 }
 
 /// Narrows by what the rest of the query has found out; false if nothing is wanted.
-fn narrow(
+pub(crate) fn narrow(
     selection: &mut Selection,
     request: &ScanRequest,
     filters: &RuntimeFilters,

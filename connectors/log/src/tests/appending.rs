@@ -13,7 +13,8 @@ async fn rows_come_back_with_what_is_known_of_them() {
     assert_eq!(appended.ends.values().map(|end| end.0).collect::<Vec<_>>(), [2]);
     desk.source.tombstone("clicks", attributes("t"), Arc::new(Int64Array::from(vec![1])) as ArrayRef).await.unwrap();
     let query = "SELECT user_id, url, _shard, _offset, _key, _request_id, _deleted, _error FROM clicks";
-    let expected = ["1 /a clicks-0 0 1 r false NULL", "1 NULL clicks-0 2 1 t true NULL", "2 NULL clicks-0 1 2 r false NULL"];
+    let expected =
+        ["1 /a clicks-0 0 1 r false NULL", "1 NULL clicks-0 2 1 t true NULL", "2 NULL clicks-0 1 2 r false NULL"];
     assert_eq!(desk.query(&context(), query).await, expected);
 }
 
@@ -35,7 +36,8 @@ async fn what_must_not_be_null_is_refused_by_name() {
     let desk = Desk::clicks(2);
     let batch = rows(&[(1, None)]);
     let nulls = arrow::array::new_null_array(batch.column(0).data_type(), 1);
-    let batch = arrow::record_batch::RecordBatch::try_new(batch.schema(), vec![nulls, batch.column(1).clone()]).unwrap();
+    let batch =
+        arrow::record_batch::RecordBatch::try_new(batch.schema(), vec![nulls, batch.column(1).clone()]).unwrap();
     let error = desk.source.append_batch("clicks", attributes("r"), batch).await.unwrap_err();
     assert_eq!(error.state(), SqlState::NOT_NULL);
     assert!(error.message().contains("\"user_id\""), "{error}");

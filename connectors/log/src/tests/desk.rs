@@ -8,12 +8,13 @@ use arrow::record_batch::RecordBatch;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_common::TableReference;
 use polder_catalog::{CatalogName, Principal, QueryId, ReadContext, Source, SourceTable, TableName};
+use std::path::Path;
 use std::sync::Arc;
 
 pub(super) struct Desk {
     pub(super) source: LogSource,
     pub(super) log: Arc<Log>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 pub(super) fn catalog() -> CatalogName {
@@ -71,10 +72,18 @@ impl Desk {
 
     pub(super) fn with(options: LogOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let log = Arc::new(Log::open(folder.path(), options).unwrap());
+        Self::in_folder(folder.path(), options).keeping(folder)
+    }
+
+    pub(super) fn in_folder(folder: &Path, options: LogOptions) -> Self {
+        let log = Arc::new(Log::open(folder, options).unwrap());
         let opened = Arc::clone(&log);
         let source = LogSource::new(catalog(), Arc::new(move || Ok(Arc::clone(&opened))));
-        Self { source, log, _folder: folder }
+        Self { source, log, _folder: None }
+    }
+
+    fn keeping(self, folder: tempfile::TempDir) -> Self {
+        Self { _folder: Some(folder), ..self }
     }
 
     /// A desk with the topic `clicks`.
