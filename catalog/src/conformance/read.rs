@@ -3,7 +3,7 @@
 use super::rows::Rows;
 use super::world::{Step, World, ensure, kept, not_applicable, not_shown, people, plan, reference, run, shown, stream};
 use super::{Edit, Table, Verdict};
-use crate::{CatalogName, Error, ReadContext, ScanReport, SqlState, mark};
+use crate::{CatalogName, Column, Error, ReadContext, ScanReport, SqlState, mark};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
@@ -104,12 +104,16 @@ pub(super) async fn source_2_sees_new_columns(world: &World<'_>) -> Verdict {
         return not_shown("the subject cannot add a column");
     }
     let after = world.dataset(&world.context(), "conf_altered").await?;
-    let shown = after.columns.iter().filter(|column| !mark::is_hidden(column.field.metadata()));
-    let names: Vec<&str> = shown.map(|column| column.field.name().as_str()).collect();
+    let shown = |dataset: &crate::Dataset| -> Vec<Column> {
+        let columns = dataset.columns.iter().filter(|column| !mark::is_hidden(column.field.metadata()));
+        columns.cloned().collect()
+    };
+    let (before_shown, after_shown) = (shown(&before), shown(&after));
+    let names: Vec<&str> = after_shown.iter().map(|column| column.field.name().as_str()).collect();
     ensure!(names == ["id", "name", "score", "extra"], "after adding a column the columns are {names:?}");
     ensure!(after.entry.id == before.entry.id, "the id of an altered table changed");
-    let ids = |dataset: &crate::Dataset| dataset.columns.iter().map(|column| column.id.clone()).collect::<Vec<_>>();
-    ensure!(ids(&after)[..3] == ids(&before)[..], "the ids of columns changed");
+    let ids = |columns: &[Column]| columns.iter().map(|column| column.id.clone()).collect::<Vec<_>>();
+    ensure!(ids(&after_shown)[..3] == ids(&before_shown)[..], "the ids of columns changed");
     let rows = world.rows("conf_altered").await?;
     ensure!(rows.iter().all(|batch| batch.column(3).null_count() == batch.num_rows()), "a new column is not NULL");
     kept()

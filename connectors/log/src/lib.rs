@@ -25,6 +25,8 @@ mod append;
 #[cfg(feature = "table")]
 mod changes;
 #[cfg(feature = "table")]
+mod check;
+#[cfg(feature = "table")]
 mod columns;
 #[cfg(feature = "table")]
 mod error;

@@ -2,6 +2,7 @@
 
 use crate::append::no_key;
 use crate::changes::TopicChanges;
+use crate::check::check;
 use crate::columns::TopicTable;
 use crate::error::of_store;
 use crate::federation::TopicFederation;
@@ -219,6 +220,6 @@ impl Source for LogSource {
     }
 
     async fn check(&self, _: &ReadContext) -> Vec<Check> {
-        vec![Check::ok("topics", format!("{} are defined", self.0.tables().len()))]
+        check(&self.0)
     }
 }

@@ -171,8 +171,11 @@ impl<'a> Assembly<'a> {
     fn hidden(&self, hidden: Hidden, rows: usize) -> ArrayRef {
         match hidden {
             Hidden::Shard => {
-                let names = self.shards.iter().flat_map(|(shard, rows)| std::iter::repeat_n(shard.as_str(), *rows));
-                Arc::new(StringArray::from_iter_values(names))
+                let mut names = StringBuilder::with_capacity(rows, 0);
+                for (shard, rows) in &self.shards {
+                    (0..*rows).for_each(|_| names.append_value(shard));
+                }
+                Arc::new(names.finish())
             }
             Hidden::Offset => Arc::new(Int64Array::from(self.offsets.clone())),
             Hidden::Timestamp => Arc::new(TimestampMicrosecondArray::from(self.times.clone()).with_timezone("UTC")),

@@ -64,6 +64,9 @@ impl TopicSubject {
     }
 
     async fn append(&self, entry: NewEntry) {
+        if entry.record_count() == 0 {
+            return;
+        }
         let shard = self.log.shard(SHARD).expect("the shard is there");
         shard.append_async(entry).await.await.expect("the entry is appended");
     }
