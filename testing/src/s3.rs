@@ -10,7 +10,7 @@ use crate::watch::Watched;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -37,7 +37,7 @@ impl S3 {
     /// If versitygw is not installed, with the command that installs it, or does not start, with its log.
     pub fn start() -> Self {
         let directory = place::directory("polder-s3-");
-        for folder in ["buckets", "metadata"] {
+        for folder in ["buckets", "metadata", "users"] {
             std::fs::create_dir(directory.path().join(folder)).expect("create the server's folders");
         }
         let mut s3 = Self { server: None, directory, port: 0 };
@@ -55,7 +55,7 @@ impl S3 {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The access key id of the only account.
+    /// The access key id of the account that may do everything.
     pub fn access_key(&self) -> &str {
         ACCESS_KEY
     }
@@ -83,12 +83,38 @@ impl S3 {
     /// # Panics
     /// If the server refuses.
     pub fn make_public(&self, bucket: &str) {
-        let policy = format!(
-            r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Principal": "*",
-                "Action": ["s3:GetObject", "s3:ListBucket"],
-                "Resource": ["arn:aws:s3:::{bucket}", "arn:aws:s3:::{bucket}/*"]}}]}}"#
-        );
+        self.allow(bucket, "*", &["s3:GetObject", "s3:ListBucket"]);
+    }
+
+    /// Lets a user, or `*`, do this in a bucket; what was allowed before no longer is.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    pub fn allow(&self, bucket: &str, principal: &str, actions: &[&str]) {
+        let one = |action: &&str| {
+            let below = if *action == "s3:ListBucket" { "" } else { "/*" };
+            format!(
+                r#"{{"Effect": "Allow", "Principal": "{principal}", "Action": "{action}",
+                    "Resource": "arn:aws:s3:::{bucket}{below}"}}"#
+            )
+        };
+        let statements = actions.iter().map(one).collect::<Vec<_>>().join(", ");
+        let policy = format!(r#"{{"Version": "2012-10-17", "Statement": [{statements}]}}"#);
         self.request("PUT", &format!("{bucket}?policy="), Some(policy.as_bytes()));
+    }
+
+    /// Adds an account that may do nothing until [`S3::allow`] says so.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    pub fn create_user(&self, access_key: &str, secret_key: &str) {
+        let output = Command::new(program())
+            .args(["admin", "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--region", REGION])
+            .args(["--endpoint-url", &self.endpoint(), "create-user", "--role", "user"])
+            .args(["--access", access_key, "--secret", secret_key])
+            .output()
+            .expect("start versitygw");
+        assert!(output.status.success(), "create user: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Writes an object.
@@ -148,7 +174,7 @@ impl S3 {
 
     /// False if another process has the port.
     fn launch(&mut self) -> bool {
-        let program = tools::folder().join("bin/versitygw");
+        let program = program();
         assert!(program.exists(), "no S3 server is installed: {INSTALL}");
         let root = self.directory.path();
         let command = [
@@ -159,6 +185,7 @@ impl S3 {
             format!("--port=127.0.0.1:{}", self.port),
             format!("--health={}", self.health()),
             "--keep-alive".to_string(),
+            format!("--iam-dir={}", root.join("users").display()),
             "posix".to_string(),
             format!("--sidecar={}", root.join("metadata").display()),
             root.join("buckets").display().to_string(),
@@ -214,6 +241,10 @@ impl S3 {
             String::from_utf8_lossy(&output.stdout)
         );
     }
+}
+
+fn program() -> PathBuf {
+    tools::folder().join("bin/versitygw")
 }
 
 /// Every byte but the unreserved ones and `/`, as the signature counts them.

@@ -5,6 +5,7 @@ use crate::format::FileName;
 use crate::listing::Lister;
 use crate::location::Location;
 use crate::options::Settings;
+use crate::store;
 use futures::TryStreamExt;
 use object_store::{GetOptions, ObjectMeta, ObjectStore};
 use polder_catalog::{Check, Error};
@@ -18,7 +19,8 @@ pub(crate) fn settings(place: &Place, settings: &Settings) -> Vec<Check> {
     let s3 = &settings.s3;
     let region = s3.region.clone().unwrap_or_else(|| "from the environment, else us-east-1".to_string());
     checks.push(Check::ok("region", region));
-    match s3.endpoint.as_deref() {
+    // A wrong one is told by the check that comes next.
+    match store::endpoint(s3).unwrap_or_default() {
         Some(endpoint) if endpoint.starts_with("http://") => checks.push(Check::warning(
             "tls",
             format!("{endpoint} is not encrypted"),
@@ -68,7 +70,7 @@ async fn first_file(lister: &Lister) -> Result<Option<ObjectMeta>, Error> {
     let mut files = lister.store.list(prefix);
     let mut some = None;
     while let Some(file) =
-        files.try_next().await.map_err(|error| lister.place.store_error("list", &lister.root, error))?
+        files.try_next().await.map_err(|error| lister.place.store_error("list", &lister.root, &error))?
     {
         if FileName::parse(file.location.filename().unwrap_or_default()).format.is_some() {
             return Ok(Some(file));
@@ -85,7 +87,7 @@ async fn read_right(lister: &Lister, file: &ObjectMeta) -> Check {
     };
     match read.await {
         Ok(_) => Check::ok("rights to read", "granted"),
-        Err(error) => failed("rights to read", &lister.place.store_error("read", &file.location, error)),
+        Err(error) => failed("rights to read", &lister.place.store_error("read", &file.location, &error)),
     }
 }
 

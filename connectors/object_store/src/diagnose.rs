@@ -5,7 +5,7 @@
 
 use crate::cache::Layout;
 use crate::decompress::DAMAGED;
-use crate::error::{Place, copy_store_error, find_store_error, root_cause};
+use crate::error::{Place, find_store_error, root_cause};
 use crate::format::{Compression, Format};
 use crate::head::content;
 use crate::infer::delimiter;
@@ -82,7 +82,7 @@ fn known(info: &ScanInfo, file: &ObjectMeta, error: DataFusionError) -> Result<E
         if let object_store::Error::Generic { store: DAMAGED, source } = store {
             return Ok(cut_off(info, file, root_cause(source.as_ref())));
         }
-        return Ok(info.place.store_error("read", &file.location, copy_store_error(store)));
+        return Ok(info.place.store_error("read", &file.location, store));
     }
     match error.find_root() {
         DataFusionError::External(inner) if inner.is::<Error>() => Ok(Error::from_datafusion(error)),

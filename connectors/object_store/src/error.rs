@@ -1,6 +1,8 @@
 //! What went wrong, said so that a person can mend it: each error names the catalog, the file and the next step.
 
+use crate::credentials::CREDENTIALS;
 use crate::location::Location;
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use polder_catalog::{CatalogName, Error, Kind, SqlState};
 use std::fmt;
@@ -24,13 +26,13 @@ impl Place {
     }
 
     /// An error of the store while doing something (`list`, `read`) to a path.
-    pub(crate) fn store_error(&self, verb: &str, path: &Path, error: object_store::Error) -> Error {
+    pub(crate) fn store_error(&self, verb: &str, path: &Path, error: &object_store::Error) -> Error {
         let target = self.location.display(path);
-        let (kind, state, what, hint) = self.judge(&error);
+        let (kind, state, what, hint) = self.judge(error);
         Error::new(kind, state, format!("catalog \"{}\": could not {verb} {target}: {what}", self.catalog))
-            .with_detail(root_cause(&error))
+            .with_detail(root_cause(error))
             .with_hint(hint)
-            .with_source(error)
+            .with_source(copy_store_error(error))
     }
 
     fn judge(&self, error: &object_store::Error) -> (Kind, SqlState, &'static str, String) {
@@ -38,7 +40,8 @@ impl Place {
         let text = chain(error);
         let name = &self.catalog;
         match error {
-            _ if text.contains("NoSuchBucket") => (
+            _ if is_about_credentials(error) => self.unsigned(error),
+            _ if has_code(&text, "NoSuchBucket") => (
                 Kind::Fix,
                 SqlState::NO_FILE,
                 "the bucket does not exist",
@@ -56,19 +59,21 @@ impl Place {
                 "it was changed while it was being read",
                 "run the statement again: each statement lists the files anew".to_string(),
             ),
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } => self.refused(&text),
+            // Some of these come as 400 Bad Request.
+            _ if INVALID.iter().any(|code| has_code(&text, code)) => self.invalid(),
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } => self.refused(),
             E::InvalidPath { .. } => (
                 Kind::Fix,
                 SqlState::NO_FILE,
                 "a name there cannot be used",
                 "rename it: names must be UTF-8, without empty, \".\" or \"..\" parts".to_string(),
             ),
-            _ if is_permission(error) => self.refused(&text),
-            _ => self.broken(&text),
+            _ if is_permission(error) => self.refused(),
+            _ => self.broken(error, &text),
         }
     }
 
-    fn refused(&self, text: &str) -> (Kind, SqlState, &'static str, String) {
+    fn refused(&self) -> (Kind, SqlState, &'static str, String) {
         let name = &self.catalog;
         if matches!(self.location, Location::Local(_)) {
             return (
@@ -76,18 +81,6 @@ impl Place {
                 SqlState::PRIVILEGE,
                 "permission denied",
                 "let the user that Polder runs as read it".to_string(),
-            );
-        }
-        let login =
-            ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "InvalidClientTokenId"];
-        if login.iter().any(|code| text.contains(code)) {
-            return (
-                Kind::Fix,
-                SqlState::LOGIN,
-                "the credentials are not valid",
-                format!(
-                    "check \"access_key_id\" and \"secret_access_key\" of catalog \"{name}\", or the AWS_* variables"
-                ),
             );
         }
         (
@@ -100,14 +93,63 @@ impl Place {
         )
     }
 
-    fn broken(&self, text: &str) -> (Kind, SqlState, &'static str, String) {
-        let lower = text.to_ascii_lowercase();
+    fn invalid(&self) -> (Kind, SqlState, &'static str, String) {
+        (
+            Kind::Fix,
+            SqlState::LOGIN,
+            "the credentials are not valid",
+            format!(
+                "check \"access_key_id\", \"secret_access_key\" and \"session_token\" of catalog \"{}\", or the AWS_* \
+                 variables; temporary credentials expire",
+                self.catalog
+            ),
+        )
+    }
+
+    /// There was nothing to sign a request with.
+    fn unsigned(&self, error: &object_store::Error) -> (Kind, SqlState, &'static str, String) {
         let name = &self.catalog;
-        if lower.contains("certificate")
-            || lower.contains("tls")
-            || lower.contains("handshake")
-            || lower.contains("corruptmessage")
+        let hint = match find::<Error>(error) {
+            Some(secret) => secret.hint().map_or_else(
+                || format!("check \"secret_access_key\" and \"session_token\" of catalog \"{name}\""),
+                str::to_string,
+            ),
+            None => format!(
+                "check the AWS_* variables and the role that Polder runs with, or give catalog \"{name}\" access_key_id \
+                 and secret_access_key, or credentials = 'none' for a public bucket"
+            ),
+        };
+        (Kind::Fix, SqlState::LOGIN, "no credentials could be obtained", hint)
+    }
+
+    fn broken(&self, error: &object_store::Error, text: &str) -> (Kind, SqlState, &'static str, String) {
+        let name = &self.catalog;
+        if has_code(text, "PermanentRedirect")
+            || has_code(text, "AuthorizationHeaderMalformed")
+            || text.contains("301 Moved")
+            || text.contains("incorrectly configured region")
         {
+            return (
+                Kind::Fix,
+                SqlState::PARAMETER,
+                "the bucket is in another region",
+                format!("ALTER CATALOG {name} SET (region = '...') with the bucket's region"),
+            );
+        }
+        // Only what lies below the HTTP client says what became of the connection: the layers above name the URL, and
+        // a bucket may be called "connect".
+        match find::<HttpError>(error) {
+            Some(http) => self.disconnected(http),
+            None => {
+                (Kind::Retry, SqlState::IO, "the store failed", format!("run CHECK CATALOG {name} to see what works"))
+            }
+        }
+    }
+
+    fn disconnected(&self, http: &HttpError) -> (Kind, SqlState, &'static str, String) {
+        let name = &self.catalog;
+        let text = chain(http).to_ascii_lowercase();
+        if ["certificate", "tls", "handshake", "corrupt"].iter().any(|word| text.contains(word)) {
             return (
                 Kind::Fix,
                 SqlState::CONNECTION,
@@ -117,34 +159,49 @@ impl Place {
                 ),
             );
         }
-        if text.contains("PermanentRedirect")
-            || text.contains("AuthorizationHeaderMalformed")
-            || lower.contains("301 moved")
-        {
-            return (
-                Kind::Fix,
-                SqlState::PARAMETER,
-                "the bucket is in another region",
-                format!("ALTER CATALOG {name} SET (region = '...') with the bucket's region"),
-            );
-        }
-        if text.contains("169.254.169.254") || lower.contains("metadata endpoint") {
-            return (Kind::Fix, SqlState::LOGIN, "no credentials were found", "give access_key_id and secret_access_key, set AWS_* variables, or credentials = 'none' for a public bucket".to_string());
-        }
-        if lower.contains("connect")
-            || lower.contains("dns")
-            || lower.contains("timed out")
-            || lower.contains("timeout")
-        {
-            return (
-                Kind::Retry,
-                SqlState::CONNECTION,
+        let (what, hint) = match http.kind() {
+            HttpErrorKind::Connect => (
                 "the server could not be reached",
                 format!("check \"endpoint\" of catalog \"{name}\" and the network, then CHECK CATALOG {name}"),
-            );
-        }
-        (Kind::Retry, SqlState::IO, "the store failed", format!("run CHECK CATALOG {name} to see what works"))
+            ),
+            HttpErrorKind::Timeout => (
+                "the server did not answer in time",
+                format!("run the statement again, or raise \"timeout\" of catalog \"{name}\""),
+            ),
+            _ => (
+                "the connection broke off",
+                format!("run the statement again, or raise \"retries\" of catalog \"{name}\""),
+            ),
+        };
+        (Kind::Retry, SqlState::CONNECTION, what, hint)
     }
+}
+
+/// Whether the store could not even ask, for want of credentials.
+fn is_about_credentials(error: &object_store::Error) -> bool {
+    use object_store::Error as E;
+    matches!(error, E::Generic { store: CREDENTIALS, .. })
+        || matches!(error, E::Generic { source, .. } if matches!(find(source.as_ref()), Some(E::Generic { store: CREDENTIALS, .. })))
+}
+
+/// What a server says of credentials that it does not take.
+const INVALID: [&str; 6] = [
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "InvalidClientTokenId",
+    "TokenRefreshRequired",
+];
+
+/// Whether a server's answer is of this code. The same word may be part of a file's name.
+fn has_code(text: &str, code: &str) -> bool {
+    text.contains(&format!("<Code>{code}</Code>"))
+}
+
+/// The first error of a type among an error and its causes.
+fn find<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a E> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 fn is_permission(error: &object_store::Error) -> bool {
@@ -204,7 +261,7 @@ pub(crate) fn find_store_error<'a>(error: &'a (dyn std::error::Error + 'static))
 }
 
 /// An error that outlives the borrow of the one it was found in.
-pub(crate) fn copy_store_error(error: &object_store::Error) -> object_store::Error {
+fn copy_store_error(error: &object_store::Error) -> object_store::Error {
     use object_store::Error as E;
     let source = || chain(error).into();
     match error {
@@ -212,6 +269,7 @@ pub(crate) fn copy_store_error(error: &object_store::Error) -> object_store::Err
         E::Precondition { path, .. } => E::Precondition { path: path.clone(), source: source() },
         E::PermissionDenied { path, .. } => E::PermissionDenied { path: path.clone(), source: source() },
         E::Unauthenticated { path, .. } => E::Unauthenticated { path: path.clone(), source: source() },
+        E::Generic { store, .. } => E::Generic { store, source: source() },
         _ => E::Generic { store: "store", source: source() },
     }
 }

@@ -73,7 +73,7 @@ async fn parquet(lister: &Lister, caches: &Caches, file: &DataFile) -> Result<Fi
 }
 
 async fn arrow_ipc(lister: &Lister, file: &DataFile) -> Result<FileSchema> {
-    let store_error = |error| lister.place.store_error("read", &file.meta.location, error);
+    let store_error = |error| lister.place.store_error("read", &file.meta.location, &error);
     let found = lister.store.get(&file.meta.location).await.map_err(store_error)?;
     let mut stream = found.into_stream();
     let mut start = Vec::new();
@@ -208,14 +208,14 @@ async fn head_of(lister: &Lister, file: &DataFile, lines: usize) -> Result<Head>
             .bad_file(&file.meta.location, "is damaged or cut off: it cannot be decompressed")
             .with_detail(root_cause(source.as_ref()))
             .with_hint("write it again, or take it out of the table"),
-        error => lister.place.store_error("read", &file.meta.location, error),
+        error => lister.place.store_error("read", &file.meta.location, &error),
     })
 }
 
 /// An error while the columns of a file were looked at.
 fn unreadable(lister: &Lister, file: &DataFile, error: DataFusionError) -> Error {
     if let Some(store) = crate::error::find_store_error(&error) {
-        return lister.place.store_error("read", &file.meta.location, crate::error::copy_store_error(store));
+        return lister.place.store_error("read", &file.meta.location, store);
     }
     let detail = root_cause(&error);
     let what = match file.format {

@@ -17,6 +17,7 @@
 mod cache;
 mod check;
 mod connector;
+mod credentials;
 mod decompress;
 mod diagnose;
 mod error;
@@ -37,6 +38,7 @@ mod report;
 mod source;
 mod store;
 mod table;
+mod transport;
 #[cfg(test)]
 mod tests;
 

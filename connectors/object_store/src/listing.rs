@@ -319,7 +319,7 @@ impl Lister {
             .store
             .list_with_delimiter(prefix)
             .await
-            .map_err(|error| self.place.store_error("list", folder, error))?;
+            .map_err(|error| self.place.store_error("list", folder, &error))?;
         let is_shown = |path: &Path| path.filename().is_some_and(|name| !is_hidden(name));
         let folders = listed.common_prefixes.iter().filter(|folder| is_shown(folder));
         Ok(Level {
@@ -338,7 +338,7 @@ impl Lister {
             .try_filter_map(|file| futures::future::ready(Ok(below(file))))
             .try_collect()
             .await
-            .map_err(|error| self.place.store_error("list", folder, error))
+            .map_err(|error| self.place.store_error("list", folder, &error))
     }
 
     /// The part of a path that is below the location.

@@ -38,7 +38,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     )
     .default("false"),
     OptionSpec::new("retries", OptionKind::Integer(0, 20), "how often a failed request is tried again").default("3"),
-    OptionSpec::new("timeout", OptionKind::Duration, "how long one request, with its retries, may take").default("30s"),
+    OptionSpec::new(
+        "timeout",
+        OptionKind::Duration,
+        "how long the server may be silent before a request counts as failed, and is tried again",
+    )
+    .default("30s"),
     OptionSpec::new(
         "format",
         OptionKind::Choice(&["auto", "parquet", "csv", "tsv", "ndjson", "arrow"]),
@@ -91,6 +96,8 @@ pub(crate) struct S3Settings {
     pub(crate) region: Option<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) credentials: Credentials,
+    /// Whether an endpoint that is not on this machine may be without TLS.
+    pub(crate) allow_http: bool,
     pub(crate) virtual_hosted: bool,
     pub(crate) retries: usize,
     pub(crate) timeout: Duration,
@@ -139,11 +146,13 @@ impl Settings {
 
 impl S3Settings {
     fn new(options: &Options) -> Result<Self> {
-        let endpoint = options.text("endpoint").map(|text| checked_endpoint(text, options.boolean("allow_http")));
+        let allow_http = options.boolean("allow_http");
+        let endpoint = options.text("endpoint").map(|text| checked_endpoint("option \"endpoint\"", text, allow_http));
         Ok(Self {
             region: options.text("region").map(str::to_string),
             endpoint: endpoint.transpose()?,
             credentials: Credentials::new(options)?,
+            allow_http,
             virtual_hosted: options.boolean("virtual_hosted"),
             retries: options.integer("retries").and_then(|n| usize::try_from(n).ok()).unwrap_or(3),
             timeout: options.duration("timeout").unwrap_or(Duration::from_secs(30)),
@@ -248,14 +257,15 @@ fn byte(options: &Options, name: &str) -> Result<Option<u8>> {
     }
 }
 
-fn checked_endpoint(text: &str, allow_http: bool) -> Result<String> {
+/// The endpoint that an option or variable holds, without a slash at its end.
+pub(crate) fn checked_endpoint(name: &str, text: &str, allow_http: bool) -> Result<String> {
     let bad = |what: &str| {
-        Error::fix(SqlState::PARAMETER, format!("option \"endpoint\" cannot be '{text}': {what}"))
+        Error::fix(SqlState::PARAMETER, format!("{name} cannot be '{text}': {what}"))
             .with_hint("write endpoint = 'https://host:port'")
     };
     let url = url::Url::parse(text).map_err(|error| bad(&error.to_string()))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::fix(SqlState::PARAMETER, "option \"endpoint\" must not hold credentials")
+        return Err(Error::fix(SqlState::PARAMETER, format!("{name} must not hold credentials"))
             .with_hint("give them as access_key_id = '...', secret_access_key = 'env:NAME'"));
     }
     match url.scheme() {

@@ -404,9 +404,7 @@ impl FilesTable {
 
     fn unreadable(&self, file: &ObjectMeta, error: DataFusionError) -> DataFusionError {
         match crate::error::find_store_error(&error) {
-            Some(store) => {
-                self.lister.place.store_error("read", &file.location, crate::error::copy_store_error(store)).into()
-            }
+            Some(store) => self.lister.place.store_error("read", &file.location, store).into(),
             None => self
                 .lister
                 .place

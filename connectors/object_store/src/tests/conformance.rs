@@ -1,6 +1,8 @@
-//! The conformance suite, on Parquet and on Arrow files: the formats that keep every type.
+//! The conformance suite, on Parquet and on Arrow files, the formats that keep every type; in a folder and in a bucket.
 
-use super::Lake;
+use super::proxy::{Fault, Proxy};
+use super::s3::{BUCKET, Bucket};
+use super::{Lake, context};
 use crate::ObjectStoreConnector;
 use async_trait::async_trait;
 use datafusion::arrow::array::new_null_array;
@@ -9,7 +11,7 @@ use datafusion::arrow::ipc::writer::FileWriter;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::properties::WriterProperties;
-use polder_catalog::conformance::{Edit, Outcome, Subject, Table, run};
+use polder_catalog::conformance::{Edit, Outcome, Subject, Table, Trouble, check, run};
 use polder_catalog::{CatalogName, Connector, Result, Source};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -21,16 +23,52 @@ enum Written {
     Arrow,
 }
 
-/// A folder whose tables are one file each.
+/// Where it writes.
+enum Home {
+    Folder(Lake),
+    Bucket { bucket: Bucket, proxy: Proxy, source: Arc<dyn Source> },
+}
+
+impl Home {
+    fn write(&self, name: &str, bytes: &[u8]) {
+        match self {
+            Self::Folder(lake) => lake.write(name, bytes),
+            Self::Bucket { bucket, .. } => bucket.s3.put(BUCKET, &format!("in/side/{name}"), bytes),
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        match self {
+            Self::Folder(lake) => std::fs::remove_file(lake.path(name)).expect("the file is there"),
+            Self::Bucket { bucket, .. } => bucket.s3.delete(BUCKET, &format!("in/side/{name}")),
+        }
+    }
+
+    fn proxy(&self) -> Option<&Proxy> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Bucket { proxy, .. } => Some(proxy),
+        }
+    }
+}
+
+/// A folder or bucket whose tables are one file each.
 struct LakeSubject {
-    lake: Lake,
+    home: Home,
     written: Written,
     tables: Mutex<HashMap<String, Table>>,
 }
 
 impl LakeSubject {
     async fn start(written: Written) -> Self {
-        Self { lake: Lake::new().await, written, tables: Mutex::default() }
+        Self { home: Home::Folder(Lake::new().await), written, tables: Mutex::default() }
+    }
+
+    async fn start_bucket() -> Self {
+        let bucket = Bucket::new();
+        let proxy = Proxy::before(&bucket.s3.endpoint()).await;
+        let source = bucket.attach_with(&[("endpoint", &proxy.endpoint()), ("retries", "0"), ("timeout", "30s")]).await;
+        Self { home: Home::Bucket { bucket, proxy, source }, written: Written::Parquet, tables: Mutex::default() }
     }
 
     fn file(&self, table: &str) -> String {
@@ -45,7 +83,7 @@ impl LakeSubject {
             Written::Parquet => parquet(table),
             Written::Arrow => arrow(table),
         };
-        self.lake.write(&self.file(&table.name), bytes);
+        self.home.write(&self.file(&table.name), &bytes);
         self.tables.lock().expect("no panic").insert(table.name.clone(), table.clone());
     }
 
@@ -91,15 +129,17 @@ impl Subject for LakeSubject {
         Arc::new(ObjectStoreConnector)
     }
 
-    /// A key that a folder has no use for, so that attaching with a secret can be looked at.
+    /// A key that nothing has a use for, so that attaching with a secret can be looked at.
     fn options(&self) -> Vec<(String, String)> {
-        let location = self.lake.path("");
-        let options = [
-            ("location", location.as_str()),
-            ("access_key_id", "nobody"),
-            ("secret_access_key", "env:POLDER_TEST_HOLDS_NO_SECRET"),
-        ];
-        options.map(|(name, value)| (name.to_string(), value.to_string())).to_vec()
+        let mut options = match &self.home {
+            Home::Folder(lake) => vec![("location", lake.path(""))],
+            Home::Bucket { proxy, .. } => {
+                vec![("location", format!("s3://{BUCKET}/in/side")), ("endpoint", proxy.endpoint())]
+            }
+        };
+        options.push(("access_key_id", "nobody".to_string()));
+        options.push(("secret_access_key", "env:POLDER_TEST_HOLDS_NO_SECRET".to_string()));
+        options.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
     }
 
     fn dead_options(&self) -> Option<Vec<(String, String)>> {
@@ -118,7 +158,10 @@ impl Subject for LakeSubject {
     }
 
     fn source(&self) -> Arc<dyn Source> {
-        Arc::clone(&self.lake.source)
+        match &self.home {
+            Home::Folder(lake) => Arc::clone(&lake.source),
+            Home::Bucket { source, .. } => Arc::clone(source),
+        }
     }
 
     fn types(&self) -> Vec<DataType> {
@@ -173,8 +216,28 @@ impl Subject for LakeSubject {
     }
 
     async fn drop(&self, table: &str) -> Result<()> {
-        std::fs::remove_file(self.lake.path(&self.file(table))).expect("the file is there");
+        self.home.remove(&self.file(table));
+        self.tables.lock().expect("no panic").remove(table);
         Ok(())
+    }
+
+    /// The next request for rows breaks off. Footers are read before, as planning is not the scan.
+    async fn make(&self, trouble: Trouble) -> bool {
+        let (Some(proxy), Trouble::Scan) = (self.home.proxy(), trouble) else { return false };
+        let tables: Vec<String> = self.tables.lock().expect("no panic").keys().cloned().collect();
+        for table in tables {
+            self.source().dataset(&context(), "public", &table).await.expect("describe").expect("a table");
+        }
+        proxy.fail(".parquet ", &[Fault::Cut(1_000)]);
+        true
+    }
+
+    async fn active_requests(&self) -> Option<usize> {
+        self.home.proxy().map(Proxy::active)
+    }
+
+    async fn sent_requests(&self) -> Option<u64> {
+        self.home.proxy().map(|proxy| proxy.requests("").len() as u64)
     }
 
     /// A file is written as a whole, so all that can be done to one in place is to write it anew.
@@ -195,11 +258,17 @@ mod arrow_files {
     polder_catalog::conformance!(LakeSubject::start(Written::Arrow));
 }
 
-/// Every promise about reading that is left out is named here.
+/// A server can be looked at and broken from outside, so nothing is left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_promises_are_shown_of_a_bucket() {
+    let report = run(&LakeSubject::start_bucket().await).await;
+    assert_eq!(report.broken(), [""; 0], "{report}");
+    assert_eq!(report.names(Outcome::is_not_shown), [""; 0], "{report}");
+}
+
+/// What a folder cannot be made to show, a bucket does.
 #[tokio::test]
 async fn what_is_not_shown_of_a_folder_is_known() {
-    let report = run(&LakeSubject::start(Written::Parquet).await).await;
-    assert_eq!(report.broken(), [""; 0], "{report}");
     let not_shown = [
         "source_1_listing_is_cheap",
         "source_4_a_cancelled_query_stops",
@@ -209,5 +278,8 @@ async fn what_is_not_shown_of_a_folder_is_known() {
         "scan_4_works_only_when_polled",
         "scan_5_a_broken_stream_ends_with_an_error",
     ];
-    assert_eq!(report.names(Outcome::is_not_shown), not_shown, "{report}");
+    for promise in not_shown {
+        let outcome = check(promise, &LakeSubject::start(Written::Parquet).await).await;
+        assert!(outcome.is_not_shown(), "{promise}: {outcome:?}");
+    }
 }

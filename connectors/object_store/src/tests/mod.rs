@@ -1,14 +1,19 @@
 //! The connector against real files and a real S3 server.
 
 mod conformance;
+mod credentials;
 mod evolve;
 mod formats;
 mod hive;
 mod hostile;
 mod local;
+mod mock;
 mod names;
+mod proxy;
 mod pushdown;
+mod retries;
 mod s3;
+mod skip;
 
 use crate::ObjectStoreConnector;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};

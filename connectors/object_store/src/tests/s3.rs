@@ -4,16 +4,16 @@ use super::*;
 use polder_catalog::{Check, CheckState, SqlState};
 use polder_testing::S3;
 
-const BUCKET: &str = "polder-lake";
+pub(super) const BUCKET: &str = "polder-lake";
 
 /// Options of a catalog on the server's bucket, with the keys in files.
-struct Bucket {
-    s3: S3,
+pub(super) struct Bucket {
+    pub(super) s3: S3,
     keys: TempDir,
 }
 
 impl Bucket {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let s3 = S3::start();
         s3.create_bucket(BUCKET);
         let keys = tempfile::tempdir().expect("make a folder");
@@ -22,14 +22,19 @@ impl Bucket {
         Self { s3, keys }
     }
 
-    fn key(&self, name: &str) -> String {
+    pub(super) fn key(&self, name: &str) -> String {
         format!("file:{}", self.keys.path().join(name).display())
     }
 
     async fn attach(&self, location: &str, key: &str) -> Arc<dyn Source> {
-        let (endpoint, secret) = (self.s3.endpoint(), self.key(key));
-        let options = [
-            ("location", location),
+        self.attach_with(&[("location", location), ("secret_access_key", &self.key(key))]).await
+    }
+
+    /// A catalog of `in/side` with the server's own keys, where the options do not say otherwise.
+    pub(super) async fn attach_with(&self, options: &[(&str, &str)]) -> Arc<dyn Source> {
+        let (location, endpoint, secret) = (format!("s3://{BUCKET}/in/side"), self.s3.endpoint(), self.key("good"));
+        let mut all = vec![
+            ("location", location.as_str()),
             ("endpoint", endpoint.as_str()),
             ("region", self.s3.region()),
             ("access_key_id", self.s3.access_key()),
@@ -37,14 +42,18 @@ impl Bucket {
             ("retries", "1"),
             ("timeout", "5s"),
         ];
-        attach(&options).await.expect("attach")
+        for (name, value) in options {
+            all.retain(|(taken, _)| taken != name);
+            all.push((name, value));
+        }
+        attach(&all).await.expect("attach")
     }
 
     async fn lake(&self) -> Arc<dyn Source> {
-        self.attach(&format!("s3://{BUCKET}/in/side"), "good").await
+        self.attach_with(&[]).await
     }
 
-    async fn put_rows(&self, name: &str, sql: &str) {
+    pub(super) async fn put_rows(&self, name: &str, sql: &str) {
         self.s3.put(BUCKET, &format!("in/side/{name}"), &rows_as_file(name, sql).await);
     }
 }
@@ -121,18 +130,52 @@ async fn what_the_server_refuses_is_said_plainly() {
     let error = wrong.datasets(&context(), "public").await.expect_err("a wrong key");
     assert_helpful(&error, &format!("s3://{BUCKET}"));
     assert!([SqlState::LOGIN, SqlState::PRIVILEGE].contains(&error.state()), "{error:?}");
+    // Of tokens, a server speaks as 400 Bad Request.
+    let expired = bucket.attach_with(&[("session_token", &bucket.key("bad"))]).await;
+    let error = expired.datasets(&context(), "public").await.expect_err("a wrong token");
+    assert_helpful(&error, &format!("s3://{BUCKET}"));
+    assert_eq!(error.state(), SqlState::LOGIN, "{error:?}");
     let missing = bucket.attach("s3://no-such-bucket", "good").await;
     let error = missing.datasets(&context(), "public").await.expect_err("no bucket");
     assert_helpful(&error, "s3://no-such-bucket");
     assert_eq!(error.state(), SqlState::NO_FILE, "{error:?}");
     let unread = bucket.attach(&format!("s3://{BUCKET}"), "not-there").await;
     let error = unread.datasets(&context(), "public").await.expect_err("no secret");
-    assert!(format!("{error:?}").contains("not-there") && error.hint().is_some(), "{error:?}");
+    assert!(error.detail().is_some_and(|detail| detail.contains("not-there")), "{error:?}");
+    assert_eq!((error.state(), error.hint().is_some()), (SqlState::LOGIN, true), "{error:?}");
     let endpoint = bucket.s3.endpoint();
     let public =
         [("location", "s3://polder-lake"), ("endpoint", endpoint.as_str()), ("credentials", "none"), ("retries", "0")];
     let error = attach(&public).await.expect("attach").datasets(&context(), "public").await.expect_err("not public");
     assert_helpful(&error, &format!("s3://{BUCKET}"));
+}
+
+/// The keys are good and the server knows them: what is missing is a right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_rights_is_told_which_to_ask_for() {
+    let bucket = Bucket::new();
+    bucket.put_rows("t.csv", "SELECT 1 AS a").await;
+    bucket.s3.create_user("guest", "guest-secret");
+    std::fs::write(bucket.keys.path().join("guest"), "guest-secret").expect("write");
+    let guest = [("access_key_id", "guest"), ("secret_access_key", &bucket.key("guest"))];
+    let lake = bucket.attach_with(&guest).await;
+    let refused = |error: Error, place: &str| {
+        assert_helpful(&error, place);
+        assert_eq!(error.state(), SqlState::PRIVILEGE, "{error:?}");
+        assert!(error.message().ends_with("access denied"), "{error:?}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("grant s3:ListBucket and s3:GetObject")), "{error:?}");
+        assert!(!format!("{error:?}").contains("guest-secret"), "{error:?}");
+    };
+    refused(lake.datasets(&context(), "public").await.expect_err("may not list"), "could not list s3://polder-lake");
+    bucket.s3.allow(BUCKET, "guest", &["s3:ListBucket"]);
+    assert_eq!(lake.datasets(&context(), "public").await.expect("may list").len(), 1);
+    let error = query(&lake, &context(), "public", "t", "SELECT a FROM t").await.expect_err("may not read");
+    refused(error, "could not read s3://polder-lake/in/side/t.csv");
+    let checks = lake.check(&context()).await;
+    let failed: Vec<_> = checks.iter().filter(|check| check.state == CheckState::Failed).collect();
+    assert!(failed.len() == 1 && failed[0].item == "rights to read" && failed[0].fix.is_some(), "{checks:?}");
+    bucket.s3.allow(BUCKET, "guest", &["s3:ListBucket", "s3:GetObject"]);
+    assert_eq!(query(&lake, &context(), "public", "t", "SELECT a FROM t").await.expect("may read"), ["1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
