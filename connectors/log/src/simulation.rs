@@ -1,8 +1,9 @@
 //! The seeded simulation: thousands of lives of a shard on a disk that loses, tears, refuses and fills up.
 //!
 //! One seed is one life. An actor appends, reads, trims and notes roots through the writer's synchronous core; the
-//! [`disk`](SimFiles) fails system calls and loses power in the middle of them; the checker knows what was acknowledged.
-//! All chance comes from the seed, nothing runs in a thread while power can fail, so a failing seed fails again.
+//! [`disk`](SimFiles) fails system calls and loses power in the middle of them; the checker knows what was
+//! acknowledged. All chance comes from the seed, nothing runs in a thread while power can fail, so a failing seed
+//! fails again.
 //!
 //! # What is checked
 //!
@@ -14,8 +15,8 @@
 //!
 //! After every recovery the shard holds exactly `L`, followed by a prefix of the unknown group, each entry whole, once,
 //! with all of its bytes. That is the new `L`: what recovery has shown stays. Opening without faults always succeeds,
-//! so no torn tail is taken for damage; with a flipped bit it succeeds only if all of `L` is there, so no damage is taken
-//! for a torn tail. Every root noted before is the beginning of every root after.
+//! so no torn tail is taken for damage; with a flipped bit it succeeds only if all of `L` is there, so no damage is
+//! taken for a torn tail. Every root noted before is the beginning of every root after.
 
 mod campaign;
 mod chance;

@@ -16,8 +16,8 @@ pub struct Campaign {
 }
 
 impl Campaign {
-    /// `POLDER_SEED` lives one life again; else `POLDER_SEEDS` lives, or so many, are spread over three fixed bases and a
-    /// random one.
+    /// `POLDER_SEED` lives one life again; else `POLDER_SEEDS` lives, or so many, are spread over three fixed bases
+    /// and a random one.
     pub fn from_environment(lives: u64) -> Self {
         let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         if let Some(seed) = number("POLDER_SEED") {

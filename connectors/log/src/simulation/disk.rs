@@ -17,9 +17,13 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Files in memory. Clones share the disk.
+/// Files in memory. Clones share the disk, and the process that uses it: when the power fails, all calls of that
+/// process fail from then on, and [`booted`](Self::booted) gives the next one.
 #[derive(Clone)]
-pub struct SimFiles(Arc<Mutex<Disk>>);
+pub struct SimFiles {
+    disk: Arc<Mutex<Disk>>,
+    boot: u64,
+}
 
 struct Disk {
     image: Image,
@@ -40,7 +44,6 @@ struct Disk {
 struct SimFile {
     disk: SimFiles,
     inode: usize,
-    boot: u64,
 }
 
 fn dead() -> io::Error {
@@ -49,7 +52,7 @@ fn dead() -> io::Error {
 
 impl SimFiles {
     pub(crate) fn new(chance: Chance) -> Self {
-        Self(Arc::new(Mutex::new(Disk {
+        let disk = Disk {
             image: Image::default(),
             chance,
             boot: 0,
@@ -59,7 +62,14 @@ impl SimFiles {
             crashes: 0,
             locked: false,
             syncs_fail: false,
-        })))
+        };
+        Self { disk: Arc::new(Mutex::new(disk)), boot: 0 }
+    }
+
+    /// The disk as the process sees it that runs now.
+    pub fn booted(&self) -> Self {
+        let boot = self.disk().boot;
+        Self { disk: Arc::clone(&self.disk), boot }
     }
 
     /// An empty disk whose faults come from a seed.
@@ -68,7 +78,7 @@ impl SimFiles {
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on one call in so many fails; 0 for none.
@@ -164,40 +174,35 @@ impl Disk {
 impl Files for SimFiles {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
         let mut disk = self.disk();
-        let boot = disk.boot;
-        disk.call(boot)?;
+        disk.call(self.boot)?;
         let inode = match mode {
             Mode::Read | Mode::Write => disk.image.file(path)?,
             Mode::Create => disk.image.create(path)?,
         };
-        Ok(Arc::new(SimFile { disk: self.clone(), inode, boot }))
+        Ok(Arc::new(SimFile { disk: self.clone(), inode }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
-        let boot = disk.boot;
-        disk.call(boot)?;
+        disk.call(self.boot)?;
         disk.image.create_dir(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         let mut disk = self.disk();
-        let boot = disk.boot;
-        disk.call(boot)?;
+        disk.call(self.boot)?;
         disk.image.list(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut disk = self.disk();
-        let boot = disk.boot;
-        disk.call(boot)?;
+        disk.call(self.boot)?;
         disk.image.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
-        let boot = disk.boot;
-        disk.call(boot)?;
+        disk.call(self.boot)?;
         disk.image.remove(path)
     }
 
@@ -207,15 +212,13 @@ impl Files for SimFiles {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
-        let boot = disk.boot;
-        disk.call(boot)?;
+        disk.call(self.boot)?;
         disk.image.sync_dir(path)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
         let mut disk = self.disk();
-        let boot = disk.boot;
-        disk.call(boot)?;
+        disk.call(self.boot)?;
         if std::mem::replace(&mut disk.locked, true) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -231,29 +234,33 @@ struct Unlock(SimFiles);
 
 impl Drop for Unlock {
     fn drop(&mut self) {
-        self.0.disk().locked = false;
+        let mut disk = self.0.disk();
+        // The lock of a process that a crash has ended is gone already.
+        if disk.boot == self.0.boot {
+            disk.locked = false;
+        }
     }
 }
 
 impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut disk = self.disk.disk();
-        disk.call(self.boot)?;
+        disk.call(self.disk.boot)?;
         Ok(disk.image.inode(self.inode).read(buffer, position))
     }
 
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         let mut disk = self.disk.disk();
-        let alive = disk.boot == self.boot;
+        let alive = disk.boot == self.disk.boot;
         let called = if disk.crash_after == Some(0) && alive {
             let part = disk.chance.below(bytes.len() as u64 + 1) as usize;
             disk.image.inode_mut(self.inode).write(&bytes[..part], position);
-            disk.call(self.boot)
+            disk.call(self.disk.boot)
         } else {
-            disk.call(self.boot)
+            disk.call(self.disk.boot)
         };
         if let Err(error) = called {
-            if alive && disk.boot == self.boot {
+            if alive && disk.boot == self.disk.boot {
                 // A short write.
                 let part = disk.chance.below(bytes.len() as u64 + 1) as usize;
                 disk.image.inode_mut(self.inode).write(&bytes[..part], position);
@@ -270,7 +277,7 @@ impl File for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut disk = self.disk.disk();
         let before = disk.boot;
-        let called = disk.call(self.boot);
+        let called = disk.call(self.disk.boot);
         let called = if disk.syncs_fail { called.and(Err(io::Error::from_raw_os_error(5))) } else { called };
         match called {
             Ok(()) => {
@@ -278,7 +285,7 @@ impl File for SimFile {
                 Ok(())
             }
             Err(error) => {
-                if before == self.boot && disk.boot == self.boot {
+                if before == self.disk.boot && disk.boot == self.disk.boot {
                     let mut chance = disk.chance.split();
                     disk.image.inode_mut(self.inode).sync_badly(&mut chance);
                 }
@@ -289,13 +296,13 @@ impl File for SimFile {
 
     fn length(&self) -> io::Result<u64> {
         let mut disk = self.disk.disk();
-        disk.call(self.boot)?;
+        disk.call(self.disk.boot)?;
         Ok(disk.image.inode(self.inode).len())
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         let mut disk = self.disk.disk();
-        disk.call(self.boot)?;
+        disk.call(self.disk.boot)?;
         disk.image.inode_mut(self.inode).truncate(bytes);
         Ok(())
     }

@@ -89,20 +89,20 @@ impl Life {
 
     /// The log is made, however often that is interrupted.
     fn be_born(&mut self) -> Checked {
-        let options = LogOptions {
-            files: Arc::new(self.files.clone()),
+        let options = |files: &SimFiles| LogOptions {
+            files: Arc::new(files.booted()),
             clock: Arc::new(|| CommitTime(0)),
             ..LogOptions::default()
         };
         while self.chance.once_in(2) {
             self.files.crash_after(self.chance.below(40));
-            if let Err(error) = Log::open(FOLDER, options.clone()) {
+            if let Err(error) = Log::open(FOLDER, options(&self.files)) {
                 ensure!(error.kind() != Kind::Repair, "making the log was interrupted, then: {error}");
             }
             self.files.crash();
         }
         self.files.calm();
-        Log::open(FOLDER, options).map_err(|error| format!("the log cannot be made: {error}"))?;
+        Log::open(FOLDER, options(&self.files)).map_err(|error| format!("the log cannot be made: {error}"))?;
         self.reopen_calmly()
     }
 
@@ -145,6 +145,8 @@ impl Life {
         let ids: Vec<u64> = items.iter().map(|(id, _)| *id).collect();
         let answers = writer.append_group(items.into_iter().map(|(_, item)| item).collect(), CommitTime(self.time));
         let is_lost = writer.poison.is_some() || self.files.crashes() > crashes;
+        // If the group is durable, those of it that failed did so alone and for certain.
+        let is_lost = is_lost && answers.iter().all(Result::is_err);
         for (id, answer) in ids.into_iter().zip(answers) {
             match answer {
                 Ok(at) => {
@@ -158,6 +160,11 @@ impl Life {
         if is_lost && !was_poisoned {
             self.outcome.poisoned += u64::from(self.files.crashes() == crashes);
             self.outcome.unknown += self.unknown.len() as u64;
+        }
+        if self.chance.once_in(2)
+            && let Some(writer) = &mut self.writer
+        {
+            writer.settle();
         }
         Ok(())
     }
@@ -290,7 +297,9 @@ impl Life {
         self.recovered(writer)
     }
 
-    fn open(&self) -> LogResult<Writer> {
+    /// A new process opens the shard.
+    fn open(&mut self) -> LogResult<Writer> {
+        self.shared.files = Arc::new(self.files.booted());
         open_shard(self.shared.clone(), WriterOptions { segment_bytes: 1_500 })
     }
 

@@ -1,7 +1,7 @@
 //! How rows become payloads and back.
 //!
-//! A few rows take our [`compact`] encoding, which costs a few bytes a column; many rows, and types that it does not know,
-//! take a record batch message of Arrow IPC, which is read without copying. The reader is told which by the part.
+//! A few rows take our [`compact`] encoding, which costs a few bytes a column; many rows, and types that it does not
+//! know, take a record batch message of Arrow IPC, which is read without copying. The reader is told which by the part.
 
 mod column;
 mod compact;

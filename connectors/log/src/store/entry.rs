@@ -1,8 +1,8 @@
 //! An entry before it is appended: what the caller says, and its parts encoded.
 //!
-//! Parts are encoded by the caller's thread, so the writer of the shard only copies bytes. A large entry goes to a **spool**,
-//! a nameless side file, while it grows; the writer then copies it in one run. So an entry may exceed memory, a slow
-//! producer stalls nobody, and the number of its records is known when its header is written.
+//! Parts are encoded by the caller's thread, so the writer of the shard only copies bytes. A large entry goes to a
+//! **spool**, a nameless side file, while it grows; the writer then copies it in one run. So an entry may exceed
+//! memory, a slow producer stalls nobody, and the number of its records is known when its header is written.
 
 use super::encoding;
 use super::files::{File, Files, Mode, read_full_at};
@@ -22,7 +22,8 @@ pub(crate) const SPOOL_BYTES_MIN: usize = 4 << 20;
 /// A batch that takes more memory than this is split into several parts, so that a reader needs little memory for each.
 const PART_BYTES_TARGET: usize = 4 << 20;
 
-/// An entry to append. Made with [`Shard::new_entry`](super::Shard::new_entry), or with [`NewEntry::new`] if it is small.
+/// An entry to append. Made with [`Shard::new_entry`](super::Shard::new_entry), or with [`NewEntry::new`] if it is
+/// small.
 pub struct NewEntry {
     kind: EntryKind,
     attributes: Attributes,

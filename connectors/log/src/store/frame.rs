@@ -4,25 +4,25 @@
 //! | length u32 | check u32 | flags u8 | payload ... |        length counts the payload
 //! ```
 //!
-//! `check` is the CRC-32C of length, flags and payload, mixed with the place of the frame: the first entry number of its
-//! segment and its byte position. A frame that was copied elsewhere, by a stray write or inside somebody's payload, is
-//! not a frame there.
+//! `check` is the CRC-32C of length, flags and payload, mixed with the place of the frame: the first entry number of
+//! its segment and its byte position. A frame that was copied elsewhere, by a stray write or inside somebody's
+//! payload, is not a frame there.
 //!
 //! A small entry is one frame, FIRST and LAST. A large one spans frames of [`CHUNK_BYTES`] payload each; the first of
 //! them begins with the length of the whole, so that a reader can step over the entry.
 //!
 //! GROUP stands on the first frame of what one commit wrote. The writer starts a commit only after the one before it is
-//! durable, so a whole GROUP frame proves that **everything before it in the file had been durable**: a bad frame with a
-//! good GROUP frame somewhere behind it is damage, not a torn tail. This costs nothing, for the position that was durable
-//! is the position of the frame itself.
+//! durable, so a whole GROUP frame proves that **everything before it in the file had been durable**: a bad frame with
+//! a good GROUP frame somewhere behind it is damage, not a torn tail. This costs nothing, for the position that was
+//! durable is the position of the frame itself.
 
 use super::wire::Reader;
 
 /// Before the payload.
 pub(crate) const FRAME_HEAD_BYTES: usize = 9;
 
-/// The payload of each frame of a large entry but its last, and the longest payload of any frame: it bounds what a reader
-/// allocates to check one, and is large enough that the heads cost nothing.
+/// The payload of each frame of a large entry but its last, and the longest payload of any frame: it bounds what a
+/// reader allocates to check one, and is large enough that the heads cost nothing.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
 /// Before the body of an entry in the first of several frames: the length of the body, u64.

@@ -168,7 +168,8 @@ impl EntryHeader {
         self.first_offset + self.record_count
     }
 
-    /// Appends the header as it stands on disk, its length first. The attributes come encoded, as the caller's thread did.
+    /// Appends the header as it stands on disk, its length first. The attributes come encoded, as the caller's thread
+    /// did.
     pub(crate) fn encode(fixed: &FixedHeader, attributes: &[u8], out: &mut Vec<u8>) {
         let mut head = Vec::with_capacity(40);
         head.extend_from_slice(&[HEADER_VERSION, fixed.kind.0]);

@@ -1,6 +1,6 @@
-//! The sparse index of a segment: enough points to start a read near to any offset, entry or time, and where its schemas
-//! stand. It lives in memory while the segment is written, and in an `.idx` file beside it once it is sealed. It is
-//! derived: missing or damaged, it is made anew from the segment.
+//! The sparse index of a segment: enough points to start a read near to any offset, entry or time, and where its
+//! schemas stand. It lives in memory while the segment is written, and in an `.idx` file beside it once it is sealed.
+//! It is derived: missing or damaged, it is made anew from the segment.
 
 use super::part::SchemaId;
 use super::sealed::{self, Broken, Magic};

@@ -1,7 +1,7 @@
 //! Looks into a log without opening it: no lock, nothing is changed, and the log may be in use.
 //!
-//! What stands behind the last whole entry is the end: in a log that is in use it is being written, in one that crashed it
-//! is a torn tail, which opening the log cuts. Before the durable mark it is damage here as well.
+//! What stands behind the last whole entry is the end: in a log that is in use it is being written, in one that
+//! crashed it is a torn tail, which opening the log cuts. Before the durable mark it is damage here as well.
 
 use super::audit::{VerifyReport, verify};
 use super::entries::{Entries, From, Until};

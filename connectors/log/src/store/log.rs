@@ -55,7 +55,8 @@ impl Default for LogOptions {
     }
 }
 
-/// An open log. Dropping it closes it: what waits is written and answered, then the threads end and the lock is released.
+/// An open log. Dropping it closes it: what waits is written and answered, then the threads end and the lock is
+/// released.
 pub struct Log {
     folder: PathBuf,
     options: LogOptions,
@@ -197,8 +198,8 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes the folder and the folders above it that are missing, and their names durable. The one right above is synced in
-/// any case: a crash may have come between its making and its sync.
+/// Makes the folder and the folders above it that are missing, and their names durable. The one right above is synced
+/// in any case: a crash may have come between its making and its sync.
 fn create_folder(files: &dyn Files, folder: &Path) -> io::Result<()> {
     let missing =
         folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && files.list(path).is_err()).count();

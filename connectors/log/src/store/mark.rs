@@ -1,8 +1,8 @@
 //! The durable mark: how far a shard is known to be durable.
 //!
-//! The file `mark` is overwritten in place after each commit's sync. It is not synced itself (that would double the cost
-//! of a commit), so after a power failure it may be older than the truth, but **what it claims was durable**. When a
-//! shard is opened, what is bad before the mark is damage, and what is bad behind it may be a torn tail.
+//! The file `mark` is overwritten in place after each commit's sync. It is not synced itself (that would double the
+//! cost of a commit), so after a power failure it may be older than the truth, but **what it claims was durable**.
+//! When a shard is opened, what is bad before the mark is damage, and what is bad behind it may be a torn tail.
 
 use super::sealed::{self, Broken, Magic};
 use super::tree::{Hash, Root};

@@ -21,9 +21,10 @@
 //!
 //! # Words
 //!
-//! A **shard** is a sequence of entries. An **entry** is one transaction in it: a header and **parts**, each the rows of one
-//! dataset. Records are numbered by [`Offset`], entries by [`EntryNumber`]; both are dense. A schema is an entry as well,
-//! without records, written by the store before its first use in each segment, so a segment is read by itself.
+//! A **shard** is a sequence of entries. An **entry** is one transaction in it: a header and **parts**, each the rows
+//! of one dataset. Records are numbered by [`Offset`], entries by [`EntryNumber`]; both are dense. A schema is an
+//! entry as well, without records, written by the store before its first use in each segment, so a segment is read by
+//! itself.
 //!
 //! # Guarantees
 //!
@@ -31,32 +32,33 @@
 //! 2. **What is acknowledged is durable**: an append is answered after the sync of its bytes, of the length of the file
 //!    and, in a new file, of its name.
 //! 3. **All readers see one order**, with dense offsets and entry numbers, and times that never go back.
-//! 4. **Recovery keeps a prefix**: after a crash the shard holds all that was acknowledged, then perhaps some first entries
-//!    of the one commit that was on its way. What recovery has shown is durable.
-//! 5. **Nothing acknowledged is cut.** Only what no durable mark and no later commit vouches for is taken for a torn tail.
-//!    Anything else that cannot be read is an error that names shard, file, byte, entry and offset, and changes nothing.
+//! 4. **Recovery keeps a prefix**: after a crash the shard holds all that was acknowledged, then perhaps some first
+//!    entries of the one commit that was on its way. What recovery has shown is durable.
+//! 5. **Nothing acknowledged is cut.** Only what no durable mark and no later commit vouches for is taken for a torn
+//!    tail. Anything else that cannot be read is an error that names shard, file, byte, entry and offset, and changes
+//!    nothing.
 //! 6. **One process writes a log.** Looking into it needs no lock and changes nothing.
-//! 7. **A reader sees a prefix that does not change**: the durable end when it began, whatever is appended or trimmed since.
-//!    If what it has not read yet is trimmed, it gets an error that says so.
+//! 7. **A reader sees a prefix that does not change**: the durable end when it began, whatever is appended or trimmed
+//!    since. If what it has not read yet is trimmed, it gets an error that says so.
 //! 8. **A failed append is never seen**, unless its error says that the outcome is unknown ([`Kind::Reopen`]).
-//! 9. **A poisoned shard stays poisoned**: after a failed sync it takes no more entries until the log is opened anew, and
-//!    goes on being read up to its durable end.
+//! 9. **A poisoned shard stays poisoned**: after a failed sync it takes no more entries until the log is opened anew,
+//!    and goes on being read up to its durable end.
 //! 10. **Dropping an answer does not take the append back.** Closing the log answers all that waits.
 //! 11. **Trimming removes whole segments, the oldest first, never at or behind a hold**, and keeps the Merkle nodes.
 //! 12. **A noted root stays provable**: every later root has a consistency proof from it, before and after trimming.
 //! 13. **Bytes from disk never panic** and never make anyone allocate more than the disk holds; files of a newer format
 //!     are refused by version.
 //!
-//! One limit: if the power fails, the mark may be older than the truth. Should bytes of the very last commit also rot before
-//! the log is opened again, nothing tells that from a torn tail.
+//! One limit: if the power fails, the mark may be older than the truth. Should bytes of the very last commit also rot
+//! before the log is opened again, nothing tells that from a torn tail.
 //!
 //! # A directory
 //!
 //! ```text
 //! LOCK                       held while the log is open; names the format
 //! main/                      a folder for each shard, its name escaped
-//!   <entry>-<offset>.seg     segments, named by their first entry and offset       `segment`, `frame`, `header`, `part`
-//!   <entry>-<offset>.idx     the sparse index of a sealed segment, derived         `index`
+//!   <entry>-<offset>.seg     segments, named by their first entry and offset       `segment`, `frame`, `header`,
+//!   `part` <entry>-<offset>.idx     the sparse index of a sealed segment, derived         `index`
 //!   mark                     how far the shard is known to be durable, derived     `mark`
 //!   tree                     the nodes of the Merkle tree, derived                 `tree`
 //!   trimmed                  where a trimmed shard starts, with the peaks before   `trimmed`
@@ -64,9 +66,9 @@
 //!
 //! # The way of an append
 //!
-//! The caller's thread encodes the parts ([`NewEntry`]), the shard's thread takes what waits ([`Shard`]), its synchronous
-//! core frames, writes, syncs and publishes it (`writer`), and the answer comes ([`Pending`]). Opening a shard is
-//! `recovery`; reading is [`Entries`], and [`BatchDecoder`] makes batches of many small parts.
+//! The caller's thread encodes the parts ([`NewEntry`]), the shard's thread takes what waits ([`Shard`]), its
+//! synchronous core frames, writes, syncs and publishes it (`writer`), and the answer comes ([`Pending`]). Opening a
+//! shard is `recovery`; reading is [`Entries`], and [`BatchDecoder`] makes batches of many small parts.
 
 pub(crate) mod audit;
 mod clock;

@@ -4,14 +4,15 @@
 //! | length varint | encoding u8 | flags u8 | dataset varint | schema varint | rows varint | weights | payload ... |
 //! ```
 //!
-//! Weights are zigzag varints, one a row, and are there only if flag 1 is set: without it each row was inserted once. The
-//! length leads, so that a part of an unknown encoding is stepped over and is an error of its own, not of the scan.
+//! Weights are zigzag varints, one a row, and are there only if flag 1 is set: without it each row was inserted once.
+//! The length leads, so that a part of an unknown encoding is stepped over and is an error of its own, not of the scan.
 
 use super::wire::{Malformed, Reader, put_varint, put_zigzag};
 use super::{Error, Kind, Result};
 use bytes::Bytes;
 
-/// A part in memory may not be longer: whoever has more rows makes more parts, and a reader needs memory for one of them.
+/// A part in memory may not be longer: whoever has more rows makes more parts, and a reader needs memory for one of
+/// them.
 pub const PART_BYTES_MAX: usize = 256 << 20;
 
 const HAS_WEIGHTS: u8 = 1;

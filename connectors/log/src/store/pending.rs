@@ -42,7 +42,8 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs a future on this thread. It works within a runtime and without one, unlike the blocking calls of tokio's channels.
+/// Runs a future on this thread. It works within a runtime and without one, unlike the blocking calls of tokio's
+/// channels.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);

@@ -1,16 +1,16 @@
 //! Opens a shard: decides what is in it, and makes that durable.
 //!
-//! Sealed segments are not read: their headers, lengths and the chain of their roots are checked. The last segment is read
-//! from its start. It ends where the first frame is bad, and there the question is whether that is a **torn tail**, the
-//! trace of a commit that nobody was told of, or **damage**. It is damage if
+//! Sealed segments are not read: their headers, lengths and the chain of their roots are checked. The last segment is
+//! read from its start. It ends where the first frame is bad, and there the question is whether that is a **torn
+//! tail**, the trace of a commit that nobody was told of, or **damage**. It is damage if
 //!
 //! 1. the mark says that the place was durable, or
 //! 2. a whole frame that starts a commit stands somewhere behind it: that commit began when the place was durable, or
 //! 3. the frame is whole, but does not follow what is before it.
 //!
-//! Damage is an error, and nothing is changed. A torn tail is cut, with a warning. What stands between the mark and the end
-//! is then *written again* and synced: an earlier process may have ended because a sync failed, and the kernel then keeps
-//! pages that look well and that no later sync writes.
+//! Damage is an error, and nothing is changed. A torn tail is cut, with a warning. What stands between the mark and
+//! the end is then *written again* and synced: an earlier process may have ended because a sync failed, and the kernel
+//! then keeps pages that look well and that no later sync writes.
 
 use super::encoding::ipc;
 use super::files::{File, Mode};
@@ -71,6 +71,9 @@ pub(crate) fn open_shard(shared: Shared, options: WriterOptions) -> Result<Write
     segment.set_index(Arc::new(walk.index.clone()));
     let view = view(&shared, &survey, segment, &tail);
     let mark = open_mark(&shared)?;
+    // An earlier process may have ended between naming a segment and making that name durable; the mark must not claim
+    // the segment before.
+    shared.files.sync_dir(&shared.folder).map_err(shared.io("sync", ""))?;
     let mut writer = Writer {
         shared,
         options,
@@ -87,7 +90,6 @@ pub(crate) fn open_shard(shared: Shared, options: WriterOptions) -> Result<Write
     };
     writer.write_derived(&[]);
     writer.mark.sync_data().map_err(writer.shared.io("sync", MARK))?;
-    writer.shared.files.sync_dir(&writer.shared.folder).map_err(writer.shared.io("sync", ""))?;
     Ok(writer)
 }
 

@@ -80,8 +80,8 @@ impl Scan {
         self.position
     }
 
-    /// The next entry, or `None` at the end. Of an entry that spans frames only the first is checked; the others are when
-    /// they are read, or by [`Scan::leaf`].
+    /// The next entry, or `None` at the end. Of an entry that spans frames only the first is checked; the others are
+    /// when they are read, or by [`Scan::leaf`].
     pub(crate) fn next_entry(&mut self) -> Result<Option<RawEntry>, Stop> {
         if self.position >= self.end {
             return Ok(None);
@@ -202,8 +202,8 @@ impl Scan {
     }
 }
 
-/// How many times the length of a tail its search may read, before the tail is taken for torn. Only bytes that were made
-/// to look like frames at every position reach it.
+/// How many times the length of a tail its search may read, before the tail is taken for torn. Only bytes that were
+/// made to look like frames at every position reach it.
 const SEARCH_EFFORT_MAX: u64 = 64;
 
 /// Looks between `start` and `end` for a whole frame that starts a commit: proof that all before it had been durable.

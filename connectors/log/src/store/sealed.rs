@@ -77,8 +77,8 @@ pub(crate) fn open(magic: Magic, bytes: &[u8]) -> Result<&[u8], Broken> {
     if version == FORMAT_VERSION && content.is_ok() && check == Some(crc32c::crc32c(covered)) {
         return content.map_err(short);
     }
-    // A version that a flipped bit has made is told by the checksum over ours. A truly newer version may lay out all that
-    // follows in another way, so nothing more is asked of it.
+    // A version that a flipped bit has made is told by the checksum over ours. A truly newer version may lay out all
+    // that follows in another way, so nothing more is asked of it.
     if version > FORMAT_VERSION && version < VERSION_MAX && check != Some(check_of_ours(covered)) {
         return Err(Broken::Newer(version));
     }

@@ -1,8 +1,8 @@
 //! Segment files: their names and their headers.
 //!
 //! A shard is a chain of segments. Each header says where in the shard the segment starts, how long its predecessor is
-//! and what the Merkle root was, so that the chain is checked by reading the headers alone. A segment gets its name only
-//! when its header is durable: a bad header is damage, never a torn creation.
+//! and what the Merkle root was, so that the chain is checked by reading the headers alone. A segment gets its name
+//! only when its header is durable: a bad header is damage, never a torn creation.
 
 use super::files::{File, read_full_at};
 use super::sealed::{self, Broken, Magic};

@@ -1,7 +1,7 @@
 //! A shard as its users hold it: a thread that owns the [`Writer`], and handles that send to it and read beside it.
 //!
-//! The thread is named `log <shard>`, belongs to the [`Log`](super::Log) that opened it, and ends when that is closed. Its
-//! queue holds so many bytes; who appends more waits for room.
+//! The thread is named `log <shard>`, belongs to the [`Log`](super::Log) that opened it, and ends when that is closed.
+//! Its queue holds so many bytes; who appends more waits for room.
 
 use super::clock::Clock;
 use super::entries::{Entries, From, Schemas, Until};
@@ -149,8 +149,8 @@ impl Shard {
         self.view().start().base_entry
     }
 
-    /// The entries with records in `range`, as far as they are durable now. An entry that begins before the range and ends
-    /// in it is yielded whole.
+    /// The entries with records in `range`, as far as they are durable now. An entry that begins before the range and
+    /// ends in it is yielded whole.
     pub fn read(&self, range: Range<Offset>) -> Result<Entries> {
         let view = self.view();
         let until = Until::Offset(range.end.min(view.end.offset));
@@ -244,7 +244,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Reads every byte of the shard and compares all files with each other, and the log with a root that was noted before.
+    /// Reads every byte of the shard and compares all files with each other, and the log with a root that was noted
+    /// before.
     pub fn verify(&self, expected: Option<Root>) -> VerifyReport {
         audit::verify(&self.0.shared, &self.view(), expected)
     }
@@ -284,7 +285,10 @@ impl Service {
     fn serve(&mut self, command: Command) {
         match command {
             Command::Append(item, answer, room) => {
-                if let Some(next) = self.commit(item, answer, room) {
+                // The answers are on their way before a full segment is sealed, which takes syncs of its own.
+                let next = self.commit(item, answer, room);
+                self.writer.settle();
+                if let Some(next) = next {
                     self.serve(next);
                 }
             }

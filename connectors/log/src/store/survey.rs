@@ -1,5 +1,5 @@
-//! What the folder of a shard holds, as its names and headers tell: read when a shard is opened, and when somebody looks
-//! into it. Nothing is changed.
+//! What the folder of a shard holds, as its names and headers tell: read when a shard is opened, and when somebody
+//! looks into it. Nothing is changed.
 
 use super::files::{Mode, read_small};
 use super::mark::{MARK, Mark};

@@ -3,9 +3,9 @@
 //! A leaf is SHA-256(0x00, the frames of the entry as written); an inner node SHA-256(0x01, left, right). The root over
 //! the first `n` entries commits to every byte of them, and a consistency proof shows that a later tree only appended.
 //!
-//! [`Peaks`] is the state that appending needs: the roots of the complete subtrees, of which there are as many as `n` has
-//! one bits. Complete nodes are also kept in the file `tree`, in post-order: each leaf, then the inner nodes that it
-//! completes. So the file only ever grows at its end, each node is written once, and the node over leaves
+//! [`Peaks`] is the state that appending needs: the roots of the complete subtrees, of which there are as many as `n`
+//! has one bits. Complete nodes are also kept in the file `tree`, in post-order: each leaf, then the inner nodes that
+//! it completes. So the file only ever grows at its end, each node is written once, and the node over leaves
 //! `last - 2^level + 1 ..= last` stands at `2 last - ones(last) + level`. Proofs come from ct-merkle's indices.
 
 mod file;

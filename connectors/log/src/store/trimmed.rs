@@ -1,7 +1,7 @@
 //! The record of what was trimmed: where the shard starts now, and the Merkle peaks over all that was removed.
 //!
-//! The file `trimmed` is durable before the first segment is removed. A crash in between leaves segments that the record
-//! disowns; opening the shard removes them.
+//! The file `trimmed` is durable before the first segment is removed. A crash in between leaves segments that the
+//! record disowns; opening the shard removes them.
 
 use super::sealed::{self, Broken, Magic};
 use super::tree::Peaks;

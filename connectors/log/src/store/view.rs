@@ -1,7 +1,7 @@
 //! What readers see of a shard: its segments, and how far they are durable.
 //!
-//! The writer makes a new [`View`] after each commit; a reader takes one at its start and keeps it, so it sees a prefix of
-//! the shard that no later commit, roll or trim changes under it.
+//! The writer makes a new [`View`] after each commit; a reader takes one at its start and keeps it, so it sees a
+//! prefix of the shard that no later commit, roll or trim changes under it.
 
 use super::files::{File, Files, Mode, read_small};
 use super::index::SegmentIndex;

@@ -1,7 +1,7 @@
 //! Integers and byte strings as they stand on disk: little endian, or as varints of seven bits a byte.
 //!
-//! A [`Reader`] never trusts a length: what it hands out lies within the bytes it was given, so no length read from disk
-//! can make anyone allocate more than the disk holds.
+//! A [`Reader`] never trusts a length: what it hands out lies within the bytes it was given, so no length read from
+//! disk can make anyone allocate more than the disk holds.
 
 /// Bytes that do not follow the format. The text says what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,5 +1,5 @@
-//! The writer of a shard: a synchronous core that no thread, clock or channel is part of, so that a simulation can drive
-//! it call by call.
+//! The writer of a shard: a synchronous core that no thread, clock or channel is part of, so that a simulation can
+//! drive it call by call.
 //!
 //! A commit takes a group of entries through these steps:
 //!
@@ -10,9 +10,10 @@
 //! publish               index, tree, mark, view: readers see it, then the waiters are told
 //! ```
 //!
-//! **If a write fails**, the file is cut back to its durable end and synced: the entries are certainly not in the log, the
-//! shard goes on when there is space again. **If a sync fails, or that cut,** nobody knows what is on the disk: the shard is
-//! poisoned, all later appends fail, reads up to the durable end go on. Opening it anew finds out (see `recovery`).
+//! **If a write fails**, the file is cut back to its durable end and synced: the entries are certainly not in the log,
+//! the shard goes on when there is space again. **If a sync fails, or that cut,** nobody knows what is on the disk:
+//! the shard is poisoned, all later appends fail, reads up to the durable end go on. Opening it anew finds out (see
+//! `recovery`).
 
 mod group;
 mod roll;
@@ -100,6 +101,9 @@ pub(crate) struct Writer {
     pub(super) buffer: Vec<u8>,
 }
 
+/// A shard that once had a large commit does not keep its memory: there may be many shards.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
 impl Writer {
     /// Appends a group of entries in order, as one commit, and answers each.
     pub(crate) fn append_group(&mut self, items: Vec<Item>, now: CommitTime) -> Vec<Result<Appended>> {
@@ -113,6 +117,14 @@ impl Writer {
             Err(error) => return answers.into_iter().map(|answer| answer.and(Err(error.clone()))).collect(),
         }
         answers
+    }
+
+    /// Seals a full segment ahead of the next commit. If that cannot be done now, the next commit tries again and
+    /// tells.
+    pub(crate) fn settle(&mut self) {
+        if let Err(error) = self.ready() {
+            tracing::debug!(shard = %self.shared.name, %error, "the segment was not sealed ahead");
+        }
     }
 
     /// Whether the shard takes entries; begins a new segment if the last is full.
@@ -146,6 +158,8 @@ impl Writer {
         self.index.schemas.extend(staged.schemas.iter().map(|(id, _, position)| (*id, *position)));
         self.schemas.extend(staged.schemas.into_iter().map(|(id, schema, _)| (id, schema)));
         self.buffer = staged.buffer;
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         self.write_derived(&staged.nodes);
         self.publish_view(|view| {
             if let Some(last) = view.segments.last().filter(|_| index_grows) {

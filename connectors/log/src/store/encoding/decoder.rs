@@ -14,8 +14,10 @@ use std::sync::Arc;
 /// Decodes parts of one schema, one after the other, into batches of at most so many rows.
 ///
 /// 1. The rows come out in the order in which they went in.
-/// 2. A part that cannot be decoded is an error of [`push`](Self::push); nothing of it comes out, and the next can be pushed.
-/// 3. Small parts are appended to common columns: a thousand entries of one row cost little more than one of a thousand.
+/// 2. A part that cannot be decoded is an error of [`push`](Self::push); nothing of it comes out, and the next can be
+///    pushed.
+/// 3. Small parts are appended to common columns: a thousand entries of one row cost little more than one of a
+///    thousand.
 pub struct BatchDecoder {
     /// The schema of the parts.
     written: SchemaRef,
@@ -131,7 +133,8 @@ impl BatchDecoder {
     }
 }
 
-/// Which column of the schema feeds which of the batch. `None` if a type is not compact, or a column is asked for twice.
+/// Which column of the schema feeds which of the batch. `None` if a type is not compact, or a column is asked for
+/// twice.
 fn plan(schema: &SchemaRef, projection: Option<&[usize]>) -> Option<Vec<(Layout, Option<usize>)>> {
     let target = |index: usize| match projection {
         None => Some(index),

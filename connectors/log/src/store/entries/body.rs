@@ -4,7 +4,7 @@ use super::super::frame::{BODY_LENGTH_BYTES, FRAME_HEAD_BYTES};
 use super::super::part::{PART_BYTES_MAX, Part};
 use super::super::scan::{RawEntry, Scan, Stop};
 use super::super::wire::{Malformed, Reader};
-use super::super::{Error, Kind, Result};
+use super::super::{EntryNumber, Error, Kind, Result};
 use super::Entry;
 use bytes::Bytes;
 
@@ -12,9 +12,9 @@ use bytes::Bytes;
 ///
 /// A part that cannot be read is an error of its own; those after it can be read as long as the frames are whole.
 pub struct Parts {
-    entry: Entry,
     body: Body,
     left: u64,
+    number: EntryNumber,
 }
 
 enum Body {
@@ -28,13 +28,13 @@ impl Parts {
         let start = entry.raw.body_start().slice(entry.parts_start..);
         let body =
             if entry.raw.is_small() { Body::Small(start) } else { Body::Large(Box::new(Stream::new(entry, start))) };
-        Self { entry: entry.clone(), body, left: entry.header.part_count }
+        Self { body, left: entry.header.part_count, number: entry.header.number }
     }
 
     fn next_part(&mut self) -> Result<Part> {
         let bytes = match &mut self.body {
-            Body::Small(rest) => take_part(rest).map_err(|malformed| malformed_part(&self.entry, malformed)),
-            Body::Large(stream) => stream.part(&self.entry),
+            Body::Small(rest) => take_part(rest).map_err(|malformed| malformed_part(self.number, malformed)),
+            Body::Large(stream) => stream.part(),
         };
         match bytes {
             Ok(bytes) => Part::decode(bytes),
@@ -63,13 +63,13 @@ fn take_part(rest: &mut Bytes) -> Result<Bytes, Malformed> {
     Ok(part)
 }
 
-fn malformed_part(entry: &Entry, Malformed(why): Malformed) -> Error {
-    let (number, offset) = (entry.header.number, entry.header.first_offset);
-    Error::new(Kind::Repair, format!("the parts of entry {number}, offset {offset}, cannot be told apart: {why}"))
+fn malformed_part(number: EntryNumber, Malformed(why): Malformed) -> Error {
+    Error::new(Kind::Repair, format!("the parts of entry {number} cannot be told apart: {why}"))
 }
 
 /// The body of a large entry as a stream over its frames.
 struct Stream {
+    entry: Entry,
     scan: Scan,
     raw: RawEntry,
     /// What is left of the current frame.
@@ -86,33 +86,35 @@ impl Stream {
         let position = raw.position + raw.frame.len() as u64;
         let left = raw.body_bytes - entry.parts_start as u64;
         debug_assert_eq!(raw.frame.len(), FRAME_HEAD_BYTES + BODY_LENGTH_BYTES + entry.parts_start + start.len());
-        Self { scan: entry.place.scan(&raw), raw, held: start, position, left }
+        Self { entry: entry.clone(), scan: entry.place.scan(&raw), raw, held: start, position, left }
     }
 
-    fn part(&mut self, entry: &Entry) -> Result<Bytes> {
-        let length = self.length(entry)?;
+    fn part(&mut self) -> Result<Bytes> {
+        let length = self.length()?;
         if length > self.left || length > PART_BYTES_MAX as u64 {
-            return Err(malformed_part(entry, Malformed("a part is longer than its entry")));
+            return Err(malformed_part(self.entry.header.number, Malformed("a part is longer than its entry")));
         }
-        self.take(length as usize, entry)
+        self.take(length as usize)
     }
 
     /// A varint, which may lie across two frames.
-    fn length(&mut self, entry: &Entry) -> Result<u64> {
+    fn length(&mut self) -> Result<u64> {
         let mut digits = Vec::with_capacity(10);
         loop {
-            let digit = self.take(1, entry)?[0];
+            let digit = self.take(1)?[0];
             digits.push(digit);
             if digit < 0x80 || digits.len() == 10 {
-                return Reader::new(&digits).varint().map_err(|malformed| malformed_part(entry, malformed));
+                return Reader::new(&digits)
+                    .varint()
+                    .map_err(|malformed| malformed_part(self.entry.header.number, malformed));
             }
         }
     }
 
     /// The next bytes of the body. Memory grows with the frames that were read, not with the length that was asked for.
-    fn take(&mut self, count: usize, entry: &Entry) -> Result<Bytes> {
+    fn take(&mut self, count: usize) -> Result<Bytes> {
         if self.held.is_empty() && count > 0 {
-            self.next_frame().map_err(|stop| entry.stopped(stop))?;
+            self.next_frame().map_err(|stop| self.entry.stopped(stop))?;
         }
         if count <= self.held.len() {
             self.left -= count as u64;
@@ -121,7 +123,7 @@ impl Stream {
         let mut taken = Vec::new();
         while taken.len() < count {
             if self.held.is_empty() {
-                self.next_frame().map_err(|stop| entry.stopped(stop))?;
+                self.next_frame().map_err(|stop| self.entry.stopped(stop))?;
             }
             let piece = self.held.split_to(self.held.len().min(count - taken.len()));
             taken.extend_from_slice(&piece);

@@ -5,7 +5,7 @@ use crate::simulation::SimFiles;
 
 /// A log on a disk in memory.
 fn on_disk(files: &SimFiles) -> Result<Log> {
-    Log::open("/log", LogOptions { files: Arc::new(files.clone()), ..small_options() })
+    Log::open("/log", LogOptions { files: Arc::new(files.booted()), ..small_options() })
 }
 
 fn all(log: &Log) -> Vec<String> {

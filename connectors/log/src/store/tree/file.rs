@@ -1,5 +1,5 @@
-//! The file `tree`: the complete nodes of the Merkle tree, in post-order. It is derived and not synced with every commit;
-//! what is missing at its end is computed from the segments when the shard is opened.
+//! The file `tree`: the complete nodes of the Merkle tree, in post-order. It is derived and not synced with every
+//! commit; what is missing at its end is computed from the segments when the shard is opened.
 
 use super::super::files::{File, Files, Mode, read_full_at};
 use super::super::sealed::{self, Magic};
@@ -23,7 +23,8 @@ fn tree_header(shard: &str) -> Vec<u8> {
     header
 }
 
-/// The writer's end of the file. Nodes that could not be written, for want of space, stay in memory and are tried again.
+/// The writer's end of the file. Nodes that could not be written, for want of space, stay in memory and are tried
+/// again.
 pub(crate) struct TreeFile {
     file: Arc<dyn File>,
     written_nodes: u64,

@@ -44,7 +44,7 @@ pub struct ConsistencyProof {
     pub older: u64,
     /// The greater size.
     pub newer: u64,
-    /// RFC 6962's PROOF(older, D[newer]).
+    /// RFC 6962: `PROOF(older, D[newer])`.
     pub hashes: Vec<Hash>,
 }
 
@@ -71,7 +71,7 @@ pub struct InclusionProof {
     pub entry: EntryNumber,
     /// The size of the log.
     pub entries: u64,
-    /// RFC 6962's PATH(entry, D[entries]).
+    /// RFC 6962: `PATH(entry, D[entries])`.
     pub hashes: Vec<Hash>,
 }
 

@@ -12,8 +12,8 @@ use super::{Appended, Tail, Writer};
 use arrow_schema::SchemaRef;
 use std::sync::Arc;
 
-/// Decides under the writer what is appended, knowing the end of the log. It runs in the middle of a commit, so it must be
-/// quick and must not wait for anything.
+/// Decides under the writer what is appended, knowing the end of the log. It runs in the middle of a commit, so it
+/// must be quick and must not wait for anything.
 pub(crate) type Decide = Box<dyn FnOnce(DurableEnd) -> Result<NewEntry> + Send>;
 
 /// What is appended.

@@ -14,8 +14,8 @@ use std::sync::Arc;
 pub(crate) const NEW_ENDING: &str = ".new";
 
 impl Writer {
-    /// Seals the last segment and begins the next. If that fails before anything was made durable, the shard goes on with
-    /// the last segment and tries again at the next commit.
+    /// Seals the last segment and begins the next. If that fails before anything was made durable, the shard goes on
+    /// with the last segment and tries again at the next commit.
     pub(super) fn roll(&mut self) -> Result<()> {
         // After the roll the mark names the new segment, so all claims about the old one must have become true.
         if let Err(error) = self.sync_derived() {
