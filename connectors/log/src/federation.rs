@@ -189,7 +189,8 @@ impl TableProvider for TopTable {
         _: &dyn Session,
         projection: Option<&Vec<usize>>,
         _: &[Expr],
-        limit: Option<usize>,
+        // The Sort above has its own: so many of these rows would not be the right ones.
+        _: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         // Checks the indices.
         project_schema(&self.columns.schema, projection)?;
@@ -200,6 +201,6 @@ impl TableProvider for TopTable {
         let table = self.provider.downcast_ref::<SourceTable>();
         let table = table.and_then(|table| table.dataset().provider.downcast_ref::<TopicProvider>());
         let table = table.expect("the fragment was made of a topic");
-        Ok(table.exec(ScanRequest { columns, limit, ..self.request.clone() }))
+        Ok(table.exec(ScanRequest { columns, ..self.request.clone() }))
     }
 }

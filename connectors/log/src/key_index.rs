@@ -41,7 +41,10 @@ const FOLDER: &str = "keys.idx";
 
 /// The indexes that are in use.
 #[derive(Default)]
-pub(crate) struct KeyIndexes(Mutex<HashMap<(String, u64, u32), Arc<Mutex<KeyIndex>>>>);
+pub(crate) struct KeyIndexes(Mutex<HashMap<Owner, Arc<Mutex<KeyIndex>>>>);
+
+/// Shard, dataset and column.
+type Owner = (String, u64, u32);
 
 impl KeyIndexes {
     /// The index of the keys of a topic in a shard.

@@ -108,7 +108,8 @@ impl Scan for LatestScan {
             batch_rows: task.session_config().batch_size(),
             meter,
         };
-        Ok(spawn_at_first_poll(self.schema(), move |sink| stream.run(sink)))
+        let streams = Arc::clone(&self.topics.streams);
+        Ok(spawn_at_first_poll(self.schema(), streams, move |sink| stream.run(sink)))
     }
 }
 

@@ -53,7 +53,8 @@ mod source;
 #[cfg(feature = "table")]
 mod topic;
 
-#[cfg(all(test, feature = "suite"))]
+#[cfg(test)]
+#[cfg(feature = "suite")]
 mod tests;
 
 #[cfg(feature = "table")]

@@ -19,6 +19,7 @@ use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use polder_catalog::{Error, KeptLocal, Result, RuntimeFilters, Scan, ScanMeter};
 use std::ops::{ControlFlow, Range};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 pub(crate) use work::{Newest, Piece, narrow};
@@ -128,7 +129,9 @@ impl Scan for TopicScan {
         let records = self.request.records();
         let worth = match (limit, newest) {
             (Some(limit), _) if (*limit as u64) < RECORDS_PER_STREAM => 1,
-            (_, Some(newest)) => shards.min((newest.rows as u64 * shards as u64).div_ceil(RECORDS_PER_STREAM) as usize),
+            (_, Some(newest)) => {
+                shards.min((newest.rows as u64).saturating_mul(shards as u64).div_ceil(RECORDS_PER_STREAM) as usize)
+            }
             _ => records.div_ceil(RECORDS_PER_STREAM) as usize,
         };
         worth.clamp(1, (*streams).max(1))
@@ -137,6 +140,8 @@ impl Scan for TopicScan {
     fn statistics(&self) -> Statistics {
         let rows = usize::try_from(self.request.records()).unwrap_or(usize::MAX);
         let rows = self.request.limit.map_or(rows, |limit| rows.min(limit.saturating_mul(self.partitions())));
+        let shards = self.request.selection.shards.len();
+        let rows = self.request.newest.map_or(rows, |newest| rows.min(newest.rows.saturating_mul(shards)));
         let unknown = Statistics::new_unknown(&self.schema());
         // Other datasets may have records in the same shards.
         Statistics { num_rows: Precision::Inexact(rows), ..unknown }
@@ -171,7 +176,42 @@ impl Scan for TopicScan {
             batch_rows: task.session_config().batch_size(),
             meter,
         };
-        Ok(spawn_at_first_poll(self.schema(), move |sink| stream.run(sink)))
+        let streams = Arc::clone(&self.topics.streams);
+        Ok(spawn_at_first_poll(self.schema(), streams, move |sink| stream.run(sink)))
+    }
+}
+
+/// Counts the streams that read.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    started: AtomicU64,
+    active: AtomicUsize,
+}
+
+impl Streams {
+    /// How many were ever started.
+    pub(crate) fn started(&self) -> u64 {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    /// How many read now.
+    pub(crate) fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    fn start(self: Arc<Self>) -> Reading {
+        self.started.fetch_add(1, Ordering::Relaxed);
+        self.active.fetch_add(1, Ordering::Relaxed);
+        Reading(self)
+    }
+}
+
+/// A stream that reads.
+struct Reading(Arc<Streams>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -196,15 +236,16 @@ impl BatchSink {
 /// A stream whose batches come from `run`, on a thread that may block, from the first poll on.
 pub(crate) fn spawn_at_first_poll(
     schema: SchemaRef,
+    streams: Arc<Streams>,
     run: impl FnOnce(&BatchSink) -> Result<()> + Send + 'static,
 ) -> SendableRecordBatchStream {
     enum State<F> {
         Planned(F),
         Running(mpsc::Receiver<Result<RecordBatch>>),
     }
-    let rows = futures::stream::try_unfold(State::Planned(run), |state| async move {
+    let rows = futures::stream::try_unfold(State::Planned((streams, run)), |state| async move {
         let mut batches = match state {
-            State::Planned(run) => start(run),
+            State::Planned((streams, run)) => start(streams, run),
             State::Running(batches) => batches,
         };
         let batch = batches.recv().await.transpose()?;
@@ -214,9 +255,14 @@ pub(crate) fn spawn_at_first_poll(
 }
 
 /// Starts the thread. Its owner is the receiver: dropped, it ends the thread.
-fn start(run: impl FnOnce(&BatchSink) -> Result<()> + Send + 'static) -> mpsc::Receiver<Result<RecordBatch>> {
+fn start(
+    streams: Arc<Streams>,
+    run: impl FnOnce(&BatchSink) -> Result<()> + Send + 'static,
+) -> mpsc::Receiver<Result<RecordBatch>> {
     let (send, batches) = mpsc::channel(BATCHES_AHEAD);
+    let reading = streams.start();
     tokio::task::spawn_blocking(move || {
+        let _reading = reading;
         let sink = BatchSink(send.clone());
         let _panics_are_told = SayOnPanic(send);
         if let Err(error) = run(&sink) {

@@ -9,6 +9,7 @@ use crate::federation::TopicFederation;
 use crate::key_index::KeyIndexes;
 use crate::pins::Pins;
 use crate::provider::TopicProvider;
+use crate::scan::Streams;
 use crate::store::{self, Log, Shard};
 use crate::topic::{LATEST, TopicDefinition};
 use async_trait::async_trait;
@@ -44,6 +45,7 @@ pub(crate) struct Topics {
     /// How many records were decoded so far.
     pub(crate) decoded: AtomicU64,
     pub(crate) keys: KeyIndexes,
+    pub(crate) streams: Arc<Streams>,
     /// Tells that definitions have changed.
     pub(crate) defined: watch::Sender<()>,
 }
@@ -57,9 +59,9 @@ impl fmt::Debug for Topics {
 impl LogSource {
     /// A source without topics yet, over a log that is opened when it is first needed.
     pub fn new(catalog: CatalogName, open: OpenLog) -> Self {
-        let (log, tables, turn, decoded, keys) = Default::default();
+        let (log, tables, turn, decoded, keys, streams) = Default::default();
         let defined = watch::Sender::new(());
-        Self(Arc::new(Topics { catalog, open, log, tables, turn, decoded, keys, defined }))
+        Self(Arc::new(Topics { catalog, open, log, tables, turn, decoded, keys, streams, defined }))
     }
 
     /// Adds a topic, or puts another definition in the place of the one with the same id.
@@ -103,6 +105,16 @@ impl LogSource {
     /// The position that the answer of a query reflects: the ends of the shards of the log as it saw them, if it read any.
     pub fn position(&self, context: &ReadContext) -> Position {
         Pins::of(context, &self.0.catalog).position()
+    }
+
+    /// How many streams read topics now.
+    pub fn active_streams(&self) -> usize {
+        self.0.streams.active()
+    }
+
+    /// How many streams have read topics since the source was made.
+    pub fn started_streams(&self) -> u64 {
+        self.0.streams.started()
     }
 
     /// How many records were decoded since the source was made.

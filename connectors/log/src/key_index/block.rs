@@ -67,7 +67,7 @@ impl BlockFile {
             tracing::warn!(file = %path.display(), "a key index is damaged or of other records, it is made anew");
             return None;
         };
-        let starts = starts(pairs.chunks_exact(PAIR_BYTES).map(|pair| hash_of(pair)));
+        let starts = starts(pairs.chunks_exact(PAIR_BYTES).map(hash_of));
         let file = self.files.open(&path, Mode::Read).ok()?;
         Some(Block::File { file, starts })
     }

@@ -25,7 +25,7 @@ impl Ranges {
 
     /// Whether every number is in them.
     pub(crate) fn is_all(&self) -> bool {
-        self.0 == [LEAST..BEYOND]
+        *self == Self::all()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Range<i128>> {

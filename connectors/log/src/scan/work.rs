@@ -36,7 +36,7 @@ impl Newest {
         sink: Sink<'_>,
     ) -> Result<ControlFlow<()>> {
         let mut step = (self.rows as u64).max(1);
-        let wanted = records.rows() + self.rows as u64;
+        let wanted = records.rows().saturating_add(self.rows as u64);
         while !range.is_empty() && records.rows() < wanted {
             let count = step.min(range.end - range.start);
             let piece = if self.oldest {

@@ -37,7 +37,7 @@ async fn what_must_not_be_null_is_refused_by_name() {
     let batch = rows(&[(1, None)]);
     let nulls = arrow::array::new_null_array(batch.column(0).data_type(), 1);
     let batch =
-        arrow::record_batch::RecordBatch::try_new(batch.schema(), vec![nulls, batch.column(1).clone()]).unwrap();
+        arrow::record_batch::RecordBatch::try_new(batch.schema(), vec![nulls, Arc::clone(batch.column(1))]).unwrap();
     let error = desk.source.append_batch("clicks", attributes("r"), batch).await.unwrap_err();
     assert_eq!(error.state(), SqlState::NOT_NULL);
     assert!(error.message().contains("\"user_id\""), "{error}");
