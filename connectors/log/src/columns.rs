@@ -30,7 +30,7 @@ impl Hidden {
         [Self::Shard, Self::Offset, Self::Timestamp, Self::Key, Self::RequestId, Self::Deleted, Self::Error];
 
     /// The name of the column.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Shard => "_shard",
             Self::Offset => "_offset",
@@ -62,6 +62,15 @@ impl Hidden {
         mark::hidden(field.with_metadata(metadata.unwrap_or_default()))
     }
 }
+
+// A hidden column is found by its number.
+const _: () = {
+    let mut place = 0;
+    while place < Hidden::ALL.len() {
+        assert!(Hidden::ALL[place] as usize == place);
+        place += 1;
+    }
+};
 
 /// Where a column of the table comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +127,7 @@ impl TopicTable {
 
     /// The place of a hidden column in the table.
     pub(crate) fn place(&self, hidden: Hidden) -> usize {
-        let place = Hidden::ALL.iter().position(|other| *other == hidden);
-        self.declared() + place.expect("every hidden column is in the list")
+        self.declared() + hidden as usize
     }
 
     /// Where a column of this name comes from.

@@ -29,6 +29,8 @@ pub(crate) struct Columns {
     pub(crate) schema: SchemaRef,
     /// The declared columns that must be decoded, in order.
     decoded: Vec<usize>,
+    /// Whether each hidden column is asked for; looked at for each entry.
+    hidden: [bool; Hidden::ALL.len()],
 }
 
 impl Columns {
@@ -51,7 +53,8 @@ impl Columns {
             })
         };
         let decoded = (0..table.declared()).filter(|column| wants(*column)).collect();
-        Self { origins, schema, decoded }
+        let hidden = Hidden::ALL.map(|hidden| origins.contains(&Origin::Hidden(hidden)));
+        Self { origins, schema, decoded, hidden }
     }
 
     /// The same with the nullability and the metadata of these fields, under the names `c0`, `c1`, ...
@@ -73,7 +76,7 @@ impl Columns {
     }
 
     fn has(&self, hidden: Hidden) -> bool {
-        self.origins.contains(&Origin::Hidden(hidden))
+        self.hidden[hidden as usize]
     }
 }
 
