@@ -1,28 +1,40 @@
 //! One cut for all reads of a query: where each shard starts and ends is looked up once, so that a self-join sees the same
-//! records on both sides while others append.
+//! records on both sides while others append. What is pinned is held: it is not trimmed before the query ends.
 
 use crate::error::of_store;
 use crate::store::{self, Log, Shard};
 use polder_catalog::{CatalogName, Error, Kind, Offset, Position, ReadContext, Result, ShardName, SqlState};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The pinned shards of one query.
-#[derive(Default)]
-pub(crate) struct Pins(Mutex<Pinned>);
+pub(crate) struct Pins {
+    /// The name of its holds.
+    hold: String,
+    pinned: Mutex<Pinned>,
+}
+
+/// Tells the holds of queries apart.
+static QUERIES: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Default)]
 struct Pinned {
     /// Where the engine wants the cut; later ends do not count.
     at: BTreeMap<String, u64>,
     shards: BTreeMap<String, Range<u64>>,
+    /// What is kept from being trimmed.
+    held: Vec<Shard>,
 }
 
 impl Pins {
     /// The pins of this query, which its reads share.
     pub(crate) fn of(context: &ReadContext, catalog: &CatalogName) -> Arc<Self> {
-        context.shared(catalog, Self::default)
+        context.shared(catalog, || {
+            let hold = format!("query {} {}", QUERIES.fetch_add(1, Ordering::Relaxed), context.query());
+            Self { hold, pinned: Mutex::default() }
+        })
     }
 
     /// Sets where the cut is, for shards that are not pinned yet.
@@ -46,19 +58,20 @@ impl Pins {
                 pinned.pin(&shard);
             }
         }
-        if !pinned.shards.contains_key(shard) {
-            pinned.pin(&find(log, shard)?);
+        let shard = find(log, shard)?;
+        if !pinned.shards.contains_key(shard.name()) {
+            pinned.pin(&shard);
         }
-        let range = pinned.shards.get(shard).expect("the shard was just pinned").clone();
-        let end = log.shard(shard).map_or(range.end, |shard| shard.end().offset.0);
+        let range = pinned.hold(&shard, &self.hold);
+        let end = shard.end().offset.0;
         if range.end > end {
-            return Err(beyond(shard, range.end, end));
+            return Err(beyond(shard.name(), range.end, end));
         }
         Ok(range)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Pinned> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,6 +80,26 @@ impl Pinned {
         let start = shard.start().0;
         let end = self.at.get(shard.name()).copied().unwrap_or_else(|| shard.end().offset.0);
         self.shards.insert(shard.name().to_string(), start.min(end)..end);
+    }
+
+    /// Keeps a pinned shard from being trimmed; what was trimmed before that was not seen yet.
+    fn hold(&mut self, shard: &Shard, name: &str) -> Range<u64> {
+        let range = self.shards.get_mut(shard.name()).expect("the shard was pinned");
+        if self.held.iter().any(|held| held.name() == shard.name()) {
+            return range.clone();
+        }
+        while shard.hold(name, store::Offset(range.start)).is_err() && range.start < range.end {
+            range.start = shard.start().0.min(range.end);
+        }
+        self.held.push(shard.clone());
+        range.clone()
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        let held = std::mem::take(&mut self.lock().held);
+        held.iter().for_each(|shard| shard.release(&self.hold));
     }
 }
 

@@ -7,11 +7,11 @@ use crate::columns::TopicTable;
 use crate::error::of_store;
 use crate::federation::TopicFederation;
 use crate::key_index::KeyIndexes;
-use crate::pins::Pins;
+use crate::pins::{Pins, find};
 use crate::provider::TopicProvider;
 use crate::scan::Streams;
-use crate::store::{self, Log, Shard};
-use crate::topic::{LATEST, TopicDefinition};
+use crate::store::{self, CommitTime, Log, Shard, TrimPolicy};
+use crate::topic::{LATEST, Retention, TopicDefinition};
 use async_trait::async_trait;
 use polder_catalog::{
     Capabilities, CatalogName, Changes, Check, Dataset, DatasetEntry, DatasetId, Error, Federation, Position,
@@ -105,6 +105,24 @@ impl LogSource {
     /// The position that the answer of a query reflects: the ends of the shards of the log as it saw them, if it read any.
     pub fn position(&self, context: &ReadContext) -> Position {
         Pins::of(context, &self.0.catalog).position()
+    }
+
+    /// Removes what the retention of a topic lets go: whole segments of its shards, none that is held. `now` is the time
+    /// that ages are counted from. A shard that several datasets share is better trimmed by who knows them all.
+    ///
+    /// # Errors
+    /// 42P01; the store's.
+    pub async fn trim(&self, topic: &str, now: CommitTime) -> Result<u64> {
+        let table = self.0.table(topic)?;
+        let Retention { age, bytes } = table.definition.retention;
+        let age = age.map(|age| i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+        let older_than = age.map(|age| CommitTime(now.0.saturating_sub(age)));
+        let policy = TrimPolicy { before: None, older_than, bytes_max: bytes };
+        let (log, mut removed) = (self.0.log()?, 0);
+        for shard in &table.definition.shards {
+            removed += find(&log, shard)?.trim(policy).await.map_err(of_store)?.bytes;
+        }
+        Ok(removed)
     }
 
     /// How many streams read topics now.

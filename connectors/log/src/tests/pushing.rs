@@ -134,6 +134,26 @@ async fn the_keys_of_a_join_narrow_the_shards() {
     assert!(decoded < 90, "{decoded} of 90 records were decoded");
 }
 
+/// A query that has begun keeps what it is going to read; the next one does without.
+#[tokio::test]
+async fn what_a_query_has_pinned_is_not_trimmed() {
+    let desk = Desk::with(LogOptions { segment_bytes: 256, ..seconds() });
+    let retention = crate::Retention { age: None, bytes: Some(512) };
+    desk.define(crate::TopicDefinition { retention, ..super::desk::clicks("clicks", 1) });
+    for key in 0..100 {
+        desk.append(rows(&[(key, Some("/x"))])).await;
+    }
+    let (count, context) = ("SELECT count(*), max(url) FROM clicks", context());
+    let session = desk.session(&context, &["clicks"]).await;
+    assert_eq!(desk.source.trim("clicks", CommitTime(0)).await.unwrap(), 0);
+    assert_eq!(run(&session, count).await, ["100 /x"]);
+    drop((session, context));
+    assert!(desk.source.trim("clicks", CommitTime(0)).await.unwrap() > 0);
+    let left = 100 - desk.log.shard("clicks-0").unwrap().start().0;
+    assert!(left < 50, "{left}");
+    assert_eq!(desk.query(&super::desk::context(), count).await, [format!("{left} /x")]);
+}
+
 #[tokio::test]
 async fn what_was_trimmed_is_gone_and_the_rest_is_read() {
     let desk = Desk::with(LogOptions { segment_bytes: 256, ..seconds() });
