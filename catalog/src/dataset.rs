@@ -41,6 +41,8 @@ pub enum DatasetKind {
     ForeignTable,
     /// Files that are read as a table.
     Files,
+    /// Records in the order in which they were appended.
+    Topic,
 }
 
 impl DatasetKind {
@@ -53,6 +55,7 @@ impl DatasetKind {
             Self::PartitionedTable => "partitioned table",
             Self::ForeignTable => "foreign table",
             Self::Files => "files",
+            Self::Topic => "topic",
         }
     }
 }

@@ -64,10 +64,15 @@ pub trait Subject: Send + Sync {
 
     /// Commits these edits as one transaction, at the system; `false` if this cannot be done to it.
     ///
-    /// A source that tells changes must be able to insert and delete.
+    /// A source that tells changes must be able to insert and, where rows [can be deleted](Self::deletes), to delete.
     async fn commit(&self, edits: &[Edit]) -> Result<bool> {
         let _ = edits;
         Ok(false)
+    }
+
+    /// Whether rows can be deleted at the system. What is only ever appended to cannot lose any.
+    fn deletes(&self) -> bool {
+        true
     }
 
     /// Makes trouble at the next fitting moment; `false` if it cannot be made.

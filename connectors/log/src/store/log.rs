@@ -143,6 +143,13 @@ impl Log {
         remove_folder(files, &dropped).map_err(failed)
     }
 
+    /// The files of the log, and a folder beside those of its shards. A name with a dot is no shard's.
+    #[cfg(feature = "table")]
+    pub(crate) fn beside(&self, name: &str) -> (Arc<dyn Files>, PathBuf) {
+        debug_assert!(name.contains('.'), "a name without a dot may be a shard's");
+        (Arc::clone(&self.options.files), self.folder.join(name))
+    }
+
     /// Writes what waits, ends the threads, and releases the directory.
     pub fn close(self) {
         drop(self);

@@ -105,6 +105,8 @@ mod tests;
 pub use audit::{Expectation, VerifyReport};
 pub use clock::{Clock, SystemClock};
 pub use encoding::BatchDecoder;
+#[cfg(feature = "table")]
+pub(crate) use encoding::ipc::{decode_schema, encode_schema};
 pub use entries::{Entries, Entry, Parts};
 pub use entry::NewEntry;
 pub use error::{Damage, Error, Kind, Result};
@@ -114,6 +116,8 @@ pub use log::{Log, LogOptions, MAIN};
 pub use part::{Encoding, PART_BYTES_MAX, Part, SchemaId};
 pub use pending::Pending;
 pub use position::{CommitTime, EntryNumber, Offset};
+#[cfg(feature = "table")]
+pub(crate) use segment::folder_of;
 pub use shard::Shard;
 pub use tree::{ConsistencyProof, Hash, InclusionProof, Root};
 pub use view::DurableEnd;
