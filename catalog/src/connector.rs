@@ -5,7 +5,7 @@ use crate::{
     ScanExec, ScanReport, Writer,
 };
 use async_trait::async_trait;
-use datafusion_expr::LogicalPlan;
+use datafusion_expr::{LogicalPlan, ScalarUDF};
 use datafusion_physical_plan::ExecutionPlan;
 use datafusion_session::TableProvider;
 use std::fmt::Debug;
@@ -28,6 +28,11 @@ pub trait Connector: Debug + Send + Sync {
 
     /// Every option that `WITH (...)` takes.
     fn options(&self) -> &'static [OptionSpec];
+
+    /// Functions of its own, for every query: what its sources can push down, and evaluated here for everything else.
+    fn functions(&self) -> Vec<Arc<ScalarUDF>> {
+        Vec::new()
+    }
 
     /// Makes a source of validated options.
     ///

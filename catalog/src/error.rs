@@ -68,6 +68,8 @@ impl SqlState {
     pub const PRIVILEGE: Self = Self(*b"42501");
     /// 42601: a syntax error.
     pub const SYNTAX: Self = Self(*b"42601");
+    /// 42701: a column that is named twice.
+    pub const DUPLICATE_COLUMN: Self = Self(*b"42701");
     /// 42703: a column that does not exist.
     pub const NO_COLUMN: Self = Self(*b"42703");
     /// 42702: a column name that means several columns.

@@ -193,9 +193,10 @@ fn parse_duration(text: &str) -> Option<Duration> {
     let number: u64 = number.parse().ok()?;
     let milliseconds = match unit.trim() {
         "ms" => number,
-        "s" => number.checked_mul(1_000)?,
-        "m" | "min" => number.checked_mul(60_000)?,
-        "h" => number.checked_mul(3_600_000)?,
+        "s" | "seconds" => number.checked_mul(1_000)?,
+        "m" | "min" | "minutes" => number.checked_mul(60_000)?,
+        "h" | "hours" => number.checked_mul(3_600_000)?,
+        "d" | "day" | "days" => number.checked_mul(86_400_000)?,
         _ => return None,
     };
     Some(Duration::from_millis(milliseconds))

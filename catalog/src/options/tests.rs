@@ -59,7 +59,7 @@ fn every_kind_takes_what_it_says() {
     for (name, good, bad) in [
         ("pool_size", &["1", "64"][..], &["0", "65", "eight", "", "1.5", "99999999999999999999"][..]),
         ("read_only", &["true", "off", "YES", "0"], &["maybe", "", "2"]),
-        ("timeout", &["500ms", "30s", "5m", "1h", "5 min"], &["30", "s", "", "-1s", "1.5s", "5 days"]),
+        ("timeout", &["500ms", "30s", "5m", "1h", "5 min", "7 days"], &["30", "s", "", "-1s", "1.5s", "5 weeks"]),
         ("access", &["read", "write"], &["READ", "", "readwrite"]),
         ("password", &["env:NAME", "file:/run/secret"], &["hunter2", "env:", "file:", ""]),
     ] {
