@@ -100,7 +100,8 @@ impl ScanRequest {
             text += &format!("; limit {limit}");
         }
         let columns = self.columns.origins.iter().map(|origin| table.name(*origin));
-        text + &format!("; columns {}", columns.collect::<Vec<_>>().join(", "))
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        text + &if columns.is_empty() { "; no columns".to_string() } else { format!("; columns {columns}") }
     }
 
     /// How many records there are to read at most.

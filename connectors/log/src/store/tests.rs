@@ -4,6 +4,7 @@ mod appending;
 mod encodings;
 mod golden;
 mod guarantees;
+mod killed;
 mod proofs;
 mod retention;
 mod tampering;

@@ -213,6 +213,7 @@ async fn topics_keep_what_can_be_asked_of_them() {
         "writer_2_applies_once",
         "writer_3_remembers_with_the_data",
         "writer_4_dropped_anywhere_leaves_all_or_nothing",
+        "writer_5_is_defined_by_the_log",
         "types_write_every_value",
     ];
     assert_eq!(not_applicable, expected, "{report}");
