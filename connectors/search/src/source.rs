@@ -8,6 +8,7 @@ use crate::pushdown::SearchFederation;
 use crate::store::{State, Store, Table};
 use crate::write::SearchWriter;
 use async_trait::async_trait;
+use datafusion_expr::ScalarUDF;
 use polder_catalog::{
     Capabilities, CatalogName, Check, Column, Connector, Dataset, DatasetEntry, DatasetKind, Federation, OptionSpec,
     Options, ReadContext, Result, Source, Support, Writer,
@@ -32,6 +33,10 @@ impl Connector for SearchConnector {
 
     fn options(&self) -> &'static [OptionSpec] {
         OPTIONS
+    }
+
+    fn functions(&self) -> Vec<Arc<ScalarUDF>> {
+        crate::functions()
     }
 
     async fn attach(&self, name: &CatalogName, options: Options) -> Result<Arc<dyn Source>> {
