@@ -12,4 +12,6 @@ mod tests;
 
 pub(crate) use parse::parse;
 pub(crate) use print::{identifier, literal};
-pub(crate) use statement::{IfExists, Name, Query, Statement, ViewDefinition};
+pub(crate) use statement::{
+    ColumnSpec, CopySource, IfExists, Name, Query, Statement, TableChange, TableSpec, ViewDefinition,
+};

@@ -1,5 +1,7 @@
 //! The parser around DataFusion's: reads the heads that are ours, and hands everything else on.
 
+mod table;
+
 use crate::sql::statement::{IfExists, Name, Query, Statement, ViewDefinition};
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, ExplainStatement, Statement as DataFusionStatement};
@@ -33,10 +35,12 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn statement(&mut self) -> Result<Statement> {
         match self.words(3).iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["create", "catalog", _] | ["create", "or", "replace"] | ["create", "view", _] => self.create(),
+            ["create", "catalog" | "view" | "topic" | "table", _] | ["create", "or", "replace"] => self.create(),
             ["alter", "catalog", _] => self.alter_catalog(),
             ["drop", "catalog", _] => self.drop_catalog(),
-            ["drop", "view", _] => self.drop_view(),
+            ["drop", kind @ ("view" | "topic" | "table"), _] => self.drop(kind),
+            ["alter", "table", _] => self.alter_table(),
+            ["copy", _, _] => self.copy(),
             ["check", "catalog", _] => {
                 self.skip(2);
                 Ok(Statement::CheckCatalog { name: self.identifier()? })
@@ -78,10 +82,8 @@ impl Reader<'_> {
             self.expect("replace")?;
             exists = IfExists::Replace;
         }
-        let is_catalog = self.accept("catalog");
-        if !is_catalog && !self.accept("view") {
-            return Err(self.unexpected("CATALOG or VIEW"));
-        }
+        let kind = self.words(1).remove(0);
+        self.expect_any(&["catalog", "view", "topic", "table"])?;
         if self.accept("if") {
             self.expect("not")?;
             self.expect("exists")?;
@@ -90,7 +92,17 @@ impl Reader<'_> {
             }
             exists = IfExists::Keep;
         }
-        if is_catalog { self.create_catalog(exists) } else { self.create_view(exists) }
+        match (kind.as_str(), exists) {
+            ("catalog", _) => self.create_catalog(exists),
+            ("view", _) => self.create_view(exists),
+            (_, IfExists::Replace) => Err(Error::fix(
+                SqlState::NOT_SUPPORTED,
+                format!("CREATE OR REPLACE {} is not supported", kind.to_uppercase()),
+            )
+            .with_hint("its rows would be lost: drop it first")),
+            ("topic", _) => self.create_topic(exists),
+            _ => self.create_table(exists),
+        }
     }
 
     fn create_catalog(&mut self, exists: IfExists) -> Result<Statement> {
@@ -134,11 +146,16 @@ impl Reader<'_> {
         Ok(Statement::DropCatalog { name, if_exists, cascade: self.cascade() })
     }
 
-    fn drop_view(&mut self) -> Result<Statement> {
+    fn drop(&mut self, kind: &str) -> Result<Statement> {
         self.skip(2);
         let if_exists = self.if_exists()?;
         let name = self.name()?;
-        Ok(Statement::DropView { name, if_exists, cascade: self.cascade() })
+        let cascade = self.cascade();
+        Ok(match kind {
+            "view" => Statement::DropView { name, if_exists, cascade },
+            "topic" => Statement::DropTopic { name, if_exists, cascade },
+            _ => Statement::DropTable { name, if_exists, cascade },
+        })
     }
 
     fn if_exists(&mut self) -> Result<bool> {
@@ -199,7 +216,16 @@ impl Reader<'_> {
     fn explain(&mut self) -> Result<Statement> {
         match self.parser.parse_statement().map_err(syntax_error)? {
             DataFusionStatement::Explain(ExplainStatement { options, statement }) => Ok(Statement::Explain {
-                query: as_query(*statement)?,
+                query: match as_statement(*statement)? {
+                    Statement::Query(query) => query,
+                    _ => {
+                        return Err(Error::fix(
+                            SqlState::NOT_SUPPORTED,
+                            "EXPLAIN of a statement that writes is not supported",
+                        )
+                        .with_hint("explain the query that it reads"));
+                    }
+                },
                 analyze: options.analyze,
                 verbose: options.verbose,
             }),
@@ -208,7 +234,7 @@ impl Reader<'_> {
     }
 
     fn query(&mut self) -> Result<Statement> {
-        Ok(Statement::Query(as_query(self.parser.parse_statement().map_err(syntax_error)?)?))
+        as_statement(self.parser.parse_statement().map_err(syntax_error)?)
     }
 
     /// `(name = 'value', ...)`; a value may be a string, a number or a bare word.
@@ -315,8 +341,8 @@ impl Reader<'_> {
     }
 }
 
-/// Only what reads may pass; the words for the rest tell what to use instead.
-fn as_query(statement: DataFusionStatement) -> Result<Query> {
+/// What is neither a query nor a write is refused, with what to use instead.
+fn as_statement(statement: DataFusionStatement) -> Result<Statement> {
     let refused = |what: &str, hint: &str| {
         Err(Error::fix(SqlState::NOT_SUPPORTED, format!("{what} is not supported")).with_hint(hint))
     };
@@ -331,16 +357,11 @@ fn as_query(statement: DataFusionStatement) -> Result<Query> {
         };
     };
     match *statement {
-        ast::Statement::Query(_) => Ok(Query(DataFusionStatement::Statement(statement))),
-        ast::Statement::Insert(_)
-        | ast::Statement::Update(_)
-        | ast::Statement::Delete(_)
-        | ast::Statement::Merge(_) => {
-            refused("writing", "attached catalogs can only be read; write at the source itself")
-        }
-        ast::Statement::CreateTable(_) => {
-            refused("CREATE TABLE", "name a query with CREATE VIEW, or attach a catalog with CREATE CATALOG")
-        }
+        ast::Statement::Query(_) => Ok(Statement::Query(Query(DataFusionStatement::Statement(statement)))),
+        ast::Statement::Insert(insert) => table::insert(insert),
+        ast::Statement::Update(update) => table::update(update),
+        ast::Statement::Delete(delete) => table::delete(delete),
+        ast::Statement::Merge(_) => refused("MERGE", "write it as UPDATE and INSERT"),
         _ => refused("this statement", "docs/reference/sql.md lists the statements"),
     }
 }

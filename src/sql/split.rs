@@ -87,6 +87,15 @@ impl Splitter {
         last
     }
 
+    /// Takes back what follows the last statement, on the line after it: data for `COPY ... FROM STDIN`.
+    pub fn take_rest(&mut self) -> String {
+        let rest = std::mem::take(&mut self.buffer);
+        self.line += newlines(&rest);
+        (self.scanned, self.state, self.blank) = (0, State::Plain, true);
+        let rest_of_line = rest.find('\n').filter(|end| rest[..*end].trim().is_empty());
+        rest_of_line.map_or(rest.clone(), |end| rest[end + 1..].to_string())
+    }
+
     /// Whether all that was pushed has been given back: what is left is space and closed comments.
     pub fn is_empty(&self) -> bool {
         self.blank && self.scanned == self.buffer.len() && matches!(self.state, State::Plain | State::LineComment)
@@ -183,10 +192,12 @@ impl Splitter {
         }
     }
 
-    /// Whether an identifier reaches up to `back` bytes before here.
+    /// Whether an identifier reaches up to `back` bytes before here. A number alone is none: `1$a$` begins a quoted text.
     fn follows_identifier(&self, back: usize) -> bool {
-        let before = self.scanned.checked_sub(back + 1);
-        before.is_some_and(|at| is_identifier(self.buffer.as_bytes()[at]))
+        let Some(before) = self.scanned.checked_sub(back) else { return false };
+        let before = &self.buffer.as_bytes()[..before];
+        let digits = before.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        before[..before.len() - digits].last().is_some_and(|byte| is_identifier(*byte))
     }
 
     /// Whether the quote here is that of `E'...'`, where the `E` is a word of its own.

@@ -1,6 +1,7 @@
 //! Everything that can be said to Polder, as a closed enum.
 
 use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast;
 
 /// One statement. Matched without `_`, so that a new one is handled everywhere.
 #[derive(Debug)]
@@ -21,6 +22,25 @@ pub(crate) enum Statement {
     CreateView { name: Name, definition: ViewDefinition, exists: IfExists },
     /// `DROP VIEW [IF EXISTS] name [CASCADE]`.
     DropView { name: Name, if_exists: bool, cascade: bool },
+    /// `CREATE TOPIC [IF NOT EXISTS] name (column type, ...) [WITH (shards = n, key = 'column', retention = '7 days', ...)]`.
+    CreateTopic { name: Name, columns: Vec<ColumnSpec>, options: Vec<(String, String)>, exists: IfExists },
+    /// `DROP TOPIC [IF EXISTS] name [CASCADE]`.
+    DropTopic { name: Name, if_exists: bool, cascade: bool },
+    /// `CREATE TABLE [IF NOT EXISTS] catalog.schema.name (column type [NOT NULL] [PRIMARY KEY] [WITH (option = 'value')], ...)
+    /// [WITH (...)] [AS query]`: in a catalog that the log can write.
+    CreateTable { name: Name, table: TableSpec, query: Option<Query>, exists: IfExists },
+    /// `ALTER TABLE name ADD COLUMN column type`, `DROP COLUMN column`, `RENAME COLUMN column TO other`, `RENAME TO other`.
+    AlterTable { name: Name, change: TableChange },
+    /// `DROP TABLE [IF EXISTS] name [CASCADE]`.
+    DropTable { name: Name, if_exists: bool, cascade: bool },
+    /// `INSERT INTO table [(columns)] query`: into a topic, or a table that the log writes.
+    Insert { table: Name, columns: Vec<String>, query: Query },
+    /// `UPDATE table SET column = expression, ... [WHERE condition]`.
+    Update { table: Name, assignments: Vec<(String, ast::Expr)>, condition: Option<ast::Expr> },
+    /// `DELETE FROM table [WHERE condition]`: of a topic, `WHERE key = value` appends a tombstone.
+    Delete { table: Name, condition: Option<ast::Expr> },
+    /// `COPY table [(columns)] FROM 'file' | STDIN [WITH (format ndjson | csv | parquet, ...)]`.
+    Copy { table: Name, columns: Vec<String>, from: CopySource, options: Vec<(String, String)> },
     /// `SHOW CATALOGS`.
     ShowCatalogs,
     /// `SHOW SCHEMAS [FROM catalog]`.
@@ -35,6 +55,43 @@ pub(crate) enum Statement {
     Reset { name: String },
     /// `SHOW name` or `SHOW ALL`.
     ShowSetting { name: String },
+}
+
+/// One column of a table or topic, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ColumnSpec {
+    pub(crate) name: String,
+    pub(crate) sql_type: ast::DataType,
+    pub(crate) not_null: bool,
+    pub(crate) options: Vec<(String, String)>,
+}
+
+/// A table, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableSpec {
+    /// None with `AS query`: then the query's.
+    pub(crate) columns: Vec<ColumnSpec>,
+    /// The names of the primary key.
+    pub(crate) key: Vec<String>,
+    pub(crate) options: Vec<(String, String)>,
+}
+
+/// One change of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TableChange {
+    AddColumn(ColumnSpec),
+    DropColumn(String),
+    RenameColumn { from: String, to: String },
+    RenameTable(String),
+}
+
+/// Where COPY reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CopySource {
+    /// A file of this machine.
+    File(String),
+    /// What the client sends after the statement.
+    Input,
 }
 
 /// What to do if the object exists already.

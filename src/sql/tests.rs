@@ -49,7 +49,18 @@ fn deep_nesting_is_an_error_and_not_a_crash() {
 
 #[test]
 fn writes_are_refused_with_a_way_out() {
-    assert!(refused("INSERT INTO t VALUES (1)").starts_with("0A000"));
+    for sql in [
+        "INSERT INTO t VALUES (1) RETURNING a",
+        "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING",
+        "UPDATE t SET a = 1 FROM u",
+        "UPDATE t AS x SET a = 1",
+        "DELETE FROM t USING u",
+        "MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE",
+        "CREATE OR REPLACE TABLE t (a INT)",
+        "EXPLAIN INSERT INTO t VALUES (1)",
+    ] {
+        assert!(refused(sql).starts_with("0A000"), "{sql}: {}", refused(sql));
+    }
     assert!(refused("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc'").contains("object_store"));
     assert!(refused("COPY t TO '/tmp/x'").starts_with("0A000"));
 }
