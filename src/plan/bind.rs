@@ -5,24 +5,29 @@ use crate::config::Config;
 use crate::engine::Inner;
 use crate::plan::cooperate::cooperate;
 use crate::plan::federate::{self, Declined};
+use crate::plan::hidden;
 use crate::plan::marks::Marks;
 use crate::plan::names::{PassThroughCall, QUERY};
 use crate::plan::types::SqlTypes;
 use crate::plan::zeros::{Zeros, one_zero};
 use crate::session::Settings;
 use crate::sql::Query;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
     SchemaProvider, TableFunctionArgs, TableFunctionImpl, TableProvider,
 };
 use datafusion::common::TableReference;
 use datafusion::common::{Result as DataFusionResult, ScalarValue, plan_datafusion_err};
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement as DataFusionStatement;
 use polder_catalog::{Error, ReadContext, Result, SqlState};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,7 +60,11 @@ pub(crate) struct Planner<'a> {
 }
 
 /// The state that every query starts from.
-pub(crate) fn template(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<SessionState> {
+pub(crate) fn template(
+    config: &Config,
+    runtime: &Arc<RuntimeEnv>,
+    functions: impl Iterator<Item = Arc<ScalarUDF>>,
+) -> Result<SessionState> {
     let mut session = SessionConfig::new()
         .with_default_catalog_and_schema(POLDER, PUBLIC)
         .with_create_default_catalog_and_schema(false)
@@ -76,13 +85,17 @@ pub(crate) fn template(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<Ses
     rules.insert(0, Arc::new(Marks));
     // After type coercion, which tells what is a float.
     rules.push(Arc::new(Zeros));
-    Ok(SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_config(session)
         .with_runtime_env(Arc::clone(runtime))
         .with_default_features()
         .with_analyzer_rules(rules)
         .with_type_planner(Arc::new(SqlTypes))
-        .build())
+        .build();
+    for function in functions {
+        state.register_udf(function).map_err(Error::from_datafusion)?;
+    }
+    Ok(state)
 }
 
 impl<'a> Planner<'a> {
@@ -99,14 +112,41 @@ impl<'a> Planner<'a> {
     /// The plan as written: names bound, nothing moved.
     pub(crate) async fn logical(&self, query: &Query, tables: &Tables) -> Result<LogicalPlan> {
         let state = self.state(tables)?;
-        // Nothing here waits: every table is in memory.
-        state.statement_to_plan(query.0.clone()).await.map_err(Error::from_datafusion)
+        bound(&state, query, tables).await
     }
 
     /// The plan to run: optimized by DataFusion, then with whole fragments handed to their sources.
     pub(crate) async fn physical(&self, query: &Query, tables: &Tables) -> Result<Planned> {
         let state = self.state(tables)?;
-        let plan = state.statement_to_plan(query.0.clone()).await.map_err(Error::from_datafusion)?;
+        let plan = bound(&state, query, tables).await?;
+        self.finish(state, plan).await
+    }
+
+    /// The plan of a query whose rows are written: each of `fields` in its type, from the query's columns at the places that
+    /// `from` gives, and NULL where it gives none.
+    pub(crate) async fn physical_into(
+        &self,
+        query: &Query,
+        tables: &Tables,
+        fields: &[FieldRef],
+        from: &[Option<usize>],
+    ) -> Result<Planned> {
+        let state = self.state(tables)?;
+        let plan = into_fields(bound(&state, query, tables).await?, fields, from)?;
+        self.finish(state, plan).await
+    }
+
+    /// The types of a table's columns, by a statement that would create it.
+    pub(crate) async fn column_types(&self, create: DataFusionStatement) -> Result<SchemaRef> {
+        let tables = Tables { tables: Vec::new(), calls: HashMap::new() };
+        let plan = self.state(&tables)?.statement_to_plan(create).await.map_err(Error::from_datafusion)?;
+        match plan {
+            LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => Ok(Arc::clone(create.input.schema().inner())),
+            _ => Err(Error::report("a table definition became another plan")),
+        }
+    }
+
+    async fn finish(&self, state: SessionState, plan: LogicalPlan) -> Result<Planned> {
         let optimized = state.optimize(&plan).and_then(one_zero).map_err(Error::from_datafusion)?;
         let (logical, declined) = federate::push(optimized)?;
         let physical = state.query_planner().create_physical_plan(&logical, &state).await;
@@ -124,6 +164,29 @@ impl<'a> Planner<'a> {
         state.mark_start_execution();
         Ok(state)
     }
+}
+
+/// Nothing here waits: every table is in memory.
+async fn bound(state: &SessionState, query: &Query, tables: &Tables) -> Result<LogicalPlan> {
+    let mut query = query.clone();
+    hidden::exclude(&mut query, &tables.tables);
+    state.statement_to_plan(query.0).await.map_err(Error::from_datafusion)
+}
+
+/// Assigns a query's columns to those of a table.
+fn into_fields(plan: LogicalPlan, fields: &[FieldRef], from: &[Option<usize>]) -> Result<LogicalPlan> {
+    let columns = plan.schema().columns();
+    let assigned = fields.iter().zip(from).map(|(field, from)| {
+        let value = match from {
+            Some(at) => Expr::Column(columns[*at].clone()),
+            None => Expr::Literal(ScalarValue::Null, None),
+        };
+        // Whether NULL may stand there is checked where the rows are written, with the name of the column.
+        let field = Arc::new(field.as_ref().clone().with_nullable(true));
+        Expr::Cast(Cast::new_from_field(Box::new(value), Arc::clone(&field))).alias(field.name())
+    });
+    let plan = LogicalPlanBuilder::from(plan).project(assigned.collect::<Vec<_>>());
+    plan.and_then(LogicalPlanBuilder::build).map_err(Error::from_datafusion)
 }
 
 /// Renames a view's columns; fewer names than columns rename the first ones, as in PostgreSQL.

@@ -3,6 +3,7 @@
 mod bind;
 pub(crate) mod explain;
 mod federate;
+mod hidden;
 mod marks;
 mod names;
 mod types;

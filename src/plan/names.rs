@@ -1,5 +1,6 @@
 //! What a query names: the tables to describe and the texts to pass through, before it can be planned.
 
+use crate::plan::hidden::column_names;
 use crate::sql::Query;
 use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as DataFusionStatement;
@@ -21,6 +22,8 @@ pub(crate) struct Names {
     pub(crate) tables: Vec<(TableReference, bool)>,
     /// Calls of `query('catalog', 'text')`.
     pub(crate) calls: Vec<PassThroughCall>,
+    /// Whatever may be a column.
+    pub(crate) columns: BTreeSet<String>,
 }
 
 /// One call of `query('catalog', 'text')`.
@@ -46,7 +49,7 @@ pub(crate) fn names(query: &Query) -> Result<Names> {
         let quoted = matches!(&reference, TableReference::Bare { table } if found.quoted.contains(table.as_ref()));
         (reference, quoted)
     });
-    Ok(Names { tables: tables.collect(), calls: found.calls })
+    Ok(Names { tables: tables.collect(), calls: found.calls, columns: column_names(query) })
 }
 
 #[derive(Default)]
