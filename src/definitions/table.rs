@@ -1,0 +1,111 @@
+//! A table that the log writes into another catalog, as definitions keep it.
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, DatasetId};
+use polder_log::store::SchemaId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A table with its ids, which are never reused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TableDefinition {
+    pub(crate) id: u64,
+    pub(crate) catalog: String,
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) columns: Vec<StoredColumn>,
+    /// Ids of the columns of the primary key.
+    pub(crate) key: Vec<u32>,
+    pub(crate) options: BTreeMap<String, String>,
+    /// Names the columns as they are now, for the parts of entries; greater with each change of them.
+    pub(crate) version: u32,
+    /// The greatest id that a column ever had.
+    pub(crate) last_column: u32,
+}
+
+/// A column with its id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StoredColumn {
+    pub(crate) id: u32,
+    #[serde(with = "field")]
+    pub(crate) field: Field,
+    #[serde(default)]
+    pub(crate) options: BTreeMap<String, String>,
+}
+
+impl TableDefinition {
+    /// The columns as Arrow has them.
+    pub(crate) fn arrow_schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()))
+    }
+
+    /// What names the columns in the log.
+    pub(crate) fn schema_id(&self) -> SchemaId {
+        SchemaId { dataset: self.id, schema: self.version }
+    }
+
+    /// The names of the columns of the primary key.
+    pub(crate) fn key_names(&self) -> Vec<String> {
+        let column = |id: &u32| self.columns.iter().find(|column| column.id == *id);
+        self.key.iter().filter_map(column).map(|column| column.field.name().clone()).collect()
+    }
+
+    /// The definition as a connector is told it.
+    pub(crate) fn for_source(&self) -> DatasetDefinition {
+        DatasetDefinition {
+            id: dataset_id(self.id),
+            schema: self.schema.clone(),
+            name: self.name.clone(),
+            columns: self.columns.iter().map(StoredColumn::for_source).collect(),
+            key: self.key.iter().map(|id| column_id(*id)).collect(),
+            options: self.options.clone(),
+        }
+    }
+}
+
+impl StoredColumn {
+    fn for_source(&self) -> ColumnDefinition {
+        ColumnDefinition { id: column_id(self.id), field: Arc::new(self.field.clone()), options: self.options.clone() }
+    }
+}
+
+/// The id of a dataset as the contract has it.
+pub(crate) fn dataset_id(id: u64) -> DatasetId {
+    DatasetId(id.to_string().into())
+}
+
+fn column_id(id: u32) -> ColumnId {
+    ColumnId(id.to_string().into())
+}
+
+/// A field as the bytes of an Arrow IPC schema in hexadecimal: a format that Arrow promises to read for ever.
+mod field {
+    use super::{ArrowError, Field, Schema};
+    use arrow::ipc::convert::{IpcSchemaEncoder, fb_to_schema};
+    use arrow::ipc::root_as_schema;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(field: &Field, serializer: S) -> Result<S::Ok, S::Error> {
+        let schema = IpcSchemaEncoder::new().schema_to_fb(&Schema::new(vec![field.clone()]));
+        let hex: String = schema.finished_data().iter().map(|byte| format!("{byte:02x}")).collect();
+        hex.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Field, D::Error> {
+        let hex = String::deserialize(deserializer)?;
+        read(&hex).map_err(D::Error::custom)
+    }
+
+    fn read(hex: &str) -> Result<Field, ArrowError> {
+        let wrong = |what: &str| ArrowError::ParseError(what.to_string());
+        let digits = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+        let byte = |pair: Option<&str>| u8::from_str_radix(pair?, 16).ok();
+        let bytes = digits.map(byte).collect::<Option<Vec<_>>>().ok_or_else(|| wrong("a field is not hexadecimal"))?;
+        let schema = root_as_schema(&bytes).map_err(|error| wrong(&error.to_string()))?;
+        let schema = fb_to_schema(schema);
+        schema.fields().first().map(|field| field.as_ref().clone()).ok_or_else(|| wrong("a field is not there"))
+    }
+}
