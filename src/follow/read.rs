@@ -1,0 +1,179 @@
+//! Reads entries for a follower on a thread that may block, and turns them into what a store is told.
+
+use crate::commit::{log_error, position};
+use crate::definitions::{Change, changes_of, dataset_id};
+use crate::follow::is_in;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use futures::StreamExt;
+use polder_catalog::{
+    CatalogName, ChangePart, Definition, Entry, Error, Kind, PART_ROWS_MAX, Result, SqlState, WEIGHT_COLUMN,
+};
+use polder_log::store::{self, EntryKind, MAIN, Offset, Part, Shard};
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc;
+
+/// Entries read ahead of the store, and parts of one of them: an entry may exceed memory.
+const ENTRIES_AHEAD: usize = 16;
+const PARTS_AHEAD: usize = 2;
+
+/// Entries on their way to a follower.
+pub(super) struct Reading(mpsc::Receiver<Result<Read>>);
+
+/// What became of one entry of the log.
+pub(super) struct Read {
+    /// What the store is told; nothing, if the entry is about others.
+    pub(super) entry: Option<Entry>,
+    pub(super) end: Offset,
+}
+
+impl Read {
+    /// The tables that the entry creates.
+    pub(super) fn tables(&self) -> impl Iterator<Item = u64> {
+        let definitions = self.entry.iter().flat_map(|entry| &entry.definitions);
+        definitions.filter_map(|definition| definition.dataset().0.parse().ok())
+    }
+}
+
+impl Reading {
+    pub(super) fn start(main: Shard, range: Range<Offset>, catalog: CatalogName, tables: BTreeSet<u64>) -> Self {
+        let (sender, receiver) = mpsc::channel(ENTRIES_AHEAD);
+        let reader = Reader { catalog, tables, sender };
+        tokio::task::spawn_blocking(move || reader.run(&main, range));
+        Self(receiver)
+    }
+
+    pub(super) async fn next(&mut self) -> Option<Result<Read>> {
+        self.0.recv().await
+    }
+}
+
+struct Reader {
+    catalog: CatalogName,
+    tables: BTreeSet<u64>,
+    sender: mpsc::Sender<Result<Read>>,
+}
+
+/// The follower listens no more.
+struct Gone;
+
+impl Reader {
+    fn run(mut self, main: &Shard, range: Range<Offset>) {
+        let entries = match main.read(range) {
+            Ok(entries) => entries,
+            Err(error) => return drop(self.sender.blocking_send(Err(log_error(error)))),
+        };
+        for entry in entries {
+            let read = entry.map_err(log_error).and_then(|entry| self.entry(&entry));
+            match read {
+                Ok(Ok(())) => {}
+                Ok(Err(Gone)) => return,
+                Err(error) => return drop(self.sender.blocking_send(Err(error))),
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &store::Entry) -> Result<Result<(), Gone>> {
+        let end = entry.header().end_offset();
+        let definitions = self.definitions(entry)?;
+        let mut told = None;
+        if !definitions.is_empty() {
+            told = match self.tell(entry, definitions) {
+                Ok(parts) => Some(parts),
+                Err(Gone) => return Ok(Err(Gone)),
+            };
+        }
+        // The store's own entries say what columns are, and have no rows.
+        let parts = (entry.header().kind != EntryKind::SCHEMA).then(|| entry.parts());
+        for part in parts.into_iter().flatten() {
+            let part = part.map_err(log_error)?;
+            if !self.tables.contains(&part.id.dataset) {
+                continue;
+            }
+            let parts = match told.take().map_or_else(|| self.tell(entry, Vec::new()), Ok) {
+                Ok(parts) => parts,
+                Err(Gone) => return Ok(Err(Gone)),
+            };
+            for change in changes(entry, &part)? {
+                if parts.blocking_send(Ok(change)).is_err() {
+                    // The store has the entry already, or gave up on it: the follower knows which.
+                    return Ok(Ok(()));
+                }
+            }
+            told = Some(parts);
+        }
+        if told.is_some() {
+            return Ok(Ok(()));
+        }
+        Ok(self.sender.blocking_send(Ok(Read { entry: None, end })).map_err(|_| Gone))
+    }
+
+    /// Hands an entry to the follower; its parts go through what is returned.
+    fn tell(
+        &self,
+        entry: &store::Entry,
+        definitions: Vec<Definition>,
+    ) -> Result<mpsc::Sender<Result<ChangePart>>, Gone> {
+        let (sender, parts) = mpsc::channel(PARTS_AHEAD);
+        let header = entry.header();
+        let told = Entry {
+            position: position([(MAIN.to_string(), header.end_offset())]),
+            time: time(header.commit_time),
+            request_id: header.attributes.request_id.clone(),
+            definitions,
+            parts: futures::stream::unfold(parts, |mut parts| async move { Some((parts.recv().await?, parts)) })
+                .boxed(),
+        };
+        let read = Read { entry: Some(told), end: header.end_offset() };
+        self.sender.blocking_send(Ok(read)).map_err(|_| Gone)?;
+        Ok(sender)
+    }
+
+    /// What the entry defines in this catalog.
+    fn definitions(&mut self, entry: &store::Entry) -> Result<Vec<Definition>> {
+        let changes = changes_of(entry).map_err(|detail| {
+            let message = format!("entry {} of the log's shard main cannot be read", entry.header().number.0);
+            Error::new(Kind::Repair, SqlState::DAMAGED, message).with_detail(detail)
+        })?;
+        let mut definitions = Vec::new();
+        for change in changes {
+            match change {
+                Change::CreateTable { table } if is_in(&table, &self.catalog) => {
+                    self.tables.insert(table.id);
+                    definitions.push(Definition::Create(table.for_source()));
+                }
+                Change::AlterTable { table } if is_in(&table, &self.catalog) => {
+                    definitions.push(Definition::Alter(table.for_source()));
+                }
+                Change::DropTable { id, catalog, .. } if catalog == self.catalog.as_str() => {
+                    definitions.push(Definition::Drop(dataset_id(id)));
+                }
+                _ => {}
+            }
+        }
+        Ok(definitions)
+    }
+}
+
+/// A part as the contract has it: rows, then their weights, in bounded pieces.
+fn changes(entry: &store::Entry, part: &Part) -> Result<Vec<ChangePart>> {
+    let schema = entry.schema(part.id).map_err(log_error)?;
+    let rows = part.to_batch(&schema, None).map_err(log_error)?;
+    let weights = part.weights.clone().unwrap_or_else(|| vec![1; rows.num_rows()]);
+    let weights: ArrayRef = Arc::new(Int64Array::from(weights));
+    let weight = Arc::new(Field::new(WEIGHT_COLUMN, DataType::Int64, false));
+    let fields: Vec<_> = schema.fields().iter().cloned().chain([weight]).collect();
+    let columns = rows.columns().iter().cloned().chain([weights]).collect();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .map_err(|error| Error::report("weights do not fit their rows").with_source(error))?;
+    let starts = (0..batch.num_rows()).step_by(PART_ROWS_MAX);
+    let pieces = starts.map(|start| batch.slice(start, PART_ROWS_MAX.min(batch.num_rows() - start)));
+    Ok(pieces.map(|batch| ChangePart { dataset: dataset_id(part.id.dataset), batch }).collect())
+}
+
+fn time(commit: store::CommitTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(commit.0).unwrap_or(0))
+}
