@@ -1,8 +1,9 @@
 //! What is attached and defined, as an immutable snapshot: a statement sees one, whatever others define meanwhile.
 
-use crate::definitions::{CatalogDefinition, Definitions};
+use crate::definitions::{CatalogDefinition, Definitions, TableDefinition};
 use crate::sql::ViewDefinition;
-use polder_catalog::{CatalogName, Error, Options, Registry, Result, Source, SqlState};
+use polder_catalog::{CatalogName, Error, Options, Registry, Result, Source, SqlState, TableName};
+use polder_log::TopicDefinition;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,6 +19,10 @@ pub(crate) const SYSTEM: &str = "system";
 pub(crate) struct Catalogs {
     pub(crate) attached: BTreeMap<String, Attached>,
     pub(crate) views: BTreeMap<String, ViewDefinition>,
+    pub(crate) topics: BTreeMap<String, TopicDefinition>,
+    pub(crate) tables: BTreeMap<TableName, TableDefinition>,
+    /// The greatest id that a dataset ever had.
+    pub(crate) last_dataset: u64,
 }
 
 /// One attached catalog.
@@ -98,7 +103,8 @@ impl Catalogs {
     pub(crate) fn definitions(&self) -> Definitions {
         let defined = self.attached.iter().filter(|(_, attached)| attached.origin == Origin::Defined);
         let catalogs = defined.map(|(name, attached)| (name.clone(), attached.definition.clone())).collect();
-        Definitions { catalogs, views: self.views.clone() }
+        let (views, topics, tables) = (self.views.clone(), self.topics.clone(), self.tables.clone());
+        Definitions { catalogs, views, topics, tables, last_dataset: self.last_dataset }
     }
 
     fn missing(&self, name: &str) -> Error {

@@ -9,5 +9,6 @@ pub(crate) fn builtin() -> Result<Registry> {
     registry.register(Arc::new(polder_memory::MemoryConnector::default()))?;
     registry.register(Arc::new(polder_object_store::ObjectStoreConnector))?;
     registry.register(Arc::new(polder_postgres::PostgresConnector))?;
+    registry.register(Arc::new(polder_search::SearchConnector))?;
     Ok(registry)
 }

@@ -1,21 +1,29 @@
 //! The engine: opens the data directory, attaches catalogs, hands out sessions.
 
-use crate::catalogs::{Attached, Catalogs, Origin};
+use crate::catalogs::{Attached, Catalogs, Origin, POLDER};
+use crate::commit::Commit;
 use crate::config::Config;
 use crate::connectors;
 use crate::definitions::DefinitionStore;
 use crate::env::Env;
+use crate::follow::Followers;
 use crate::plan;
+use crate::retain;
 use crate::session::Session;
 use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use polder_catalog::{Connector, Error, Kind, Registry, Result, SqlState};
+use polder_catalog::{CatalogName, Connector, Error, Kind, Registry, Result, Source, SqlState};
+use polder_log::LogSource;
+use polder_log::store::Attributes;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tempfile::TempDir;
+use tokio::sync::{OnceCell, OwnedMutexGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 /// One open data directory with everything attached to it. Cheap to clone; all clones are one engine.
 #[derive(Clone, Debug)]
@@ -31,12 +39,19 @@ pub(crate) struct Inner {
     /// The state that every query starts from: functions, rules and configuration, without tables.
     pub(crate) template: SessionState,
     pub(crate) store: DefinitionStore,
+    pub(crate) commit: Commit,
+    pub(crate) followers: Followers,
+    pub(crate) turns: Turns,
+    /// The topics, once the log is open.
+    topics: OnceCell<Arc<LogSource>>,
     /// What is attached and defined. A statement takes one snapshot and keeps it.
     catalogs: Mutex<Arc<Catalogs>>,
     /// Held from reading a snapshot to replacing it, so that definitions are changed one at a time.
     pub(crate) defining: tokio::sync::Mutex<()>,
     directory: PathBuf,
     temporary: Option<TempDir>,
+    /// Removes what topics no longer keep; ends with the engine.
+    _retention: AbortOnDropHandle<()>,
 }
 
 /// Gathers what an engine is opened with.
@@ -103,9 +118,11 @@ impl EngineBuilder {
         };
         let store = DefinitionStore::open(&directory)?;
         let runtime = runtime(&self.config)?;
-        let template = plan::template(&self.config, &runtime)?;
-        let catalogs = attach_all(&registry, &store, &self.config).await?;
-        Ok(Engine(Arc::new(Inner {
+        let functions = registry.iter().flat_map(|connector| connector.functions());
+        let template = plan::template(&self.config, &runtime, functions)?;
+        let commit = Commit::new(store.log_folder());
+        let catalogs = attach_all(&registry, &store, &commit, &self.config).await?;
+        let engine = Engine(Arc::new_cyclic(|engine| Inner {
             registry,
             config: self.config,
             env: Env::system(),
@@ -113,11 +130,18 @@ impl EngineBuilder {
             runtime,
             template,
             store,
+            commit,
+            followers: Followers::default(),
+            turns: Turns::default(),
+            topics: OnceCell::new(),
             catalogs: Mutex::new(Arc::new(catalogs)),
             defining: tokio::sync::Mutex::default(),
             directory,
             temporary,
-        })))
+            _retention: retain::start(Weak::clone(engine)),
+        }));
+        engine.0.follow().await?;
+        Ok(engine)
     }
 }
 
@@ -147,8 +171,9 @@ impl Engine {
         self.0.temporary.is_some()
     }
 
-    /// Closes what is open at the sources.
+    /// Stops what follows the log, and closes what is open at the sources.
     pub async fn close(self) -> Result<()> {
+        self.0.followers.stop_all();
         let sources: Vec<_> = self.0.catalogs().sources().collect();
         futures::future::join_all(sources.iter().map(|(_, source)| source.close())).await;
         Ok(())
@@ -167,10 +192,75 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// The topics; opens the log.
+    pub(crate) async fn topics(&self) -> Result<&Arc<LogSource>> {
+        let open = || async {
+            let log = Arc::clone(self.commit.log().await?);
+            let topics = LogSource::new(CatalogName::new(POLDER), Arc::new(move || Ok(Arc::clone(&log))));
+            self.catalogs().topics.values().try_for_each(|topic| topics.define(topic.clone()))?;
+            Ok::<_, Error>(Arc::new(topics))
+        };
+        self.topics.get_or_try_init(open).await
+    }
+
+    /// What an entry says about the statement that writes it.
+    pub(crate) fn attributes(&self) -> Attributes {
+        Attributes { request_id: Some(self.env.next_query()), ..Attributes::default() }
+    }
+
+    /// The topics as a source, if there are any.
+    pub(crate) async fn own_source(&self) -> Result<Option<Arc<dyn Source>>> {
+        if self.catalogs().topics.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Arc::clone(self.topics().await?) as Arc<dyn Source>))
+    }
+
+    /// Brings topics and followers in line with the definitions. Called whenever those change.
+    pub(crate) async fn follow(&self) -> Result<()> {
+        let catalogs = self.catalogs();
+        if !catalogs.topics.is_empty() || self.topics.initialized() {
+            let topics = self.topics().await?;
+            for gone in topics.topics().iter().filter(|known| !catalogs.topics.contains_key(&known.name)) {
+                topics.undefine(&gone.name);
+            }
+            catalogs.topics.values().try_for_each(|topic| topics.define(topic.clone()))?;
+        }
+        self.followers.adjust(&catalogs, &self.commit).await
+    }
+}
+
+/// Writers of one catalog take turns.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    /// Waits for the turn to write a catalog; it ends when the guard is dropped.
+    pub(crate) async fn take(&self, catalog: &str) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(catalog.to_string()).or_default())
+        };
+        turn.lock_owned().await
+    }
+}
+
 /// A definition that can no longer be attached is kept, with the reason, and does not stop the others.
-async fn attach_all(registry: &Registry, store: &DefinitionStore, config: &Config) -> Result<Catalogs> {
-    let definitions = store.load()?;
-    let mut catalogs = Catalogs { views: definitions.views, ..Catalogs::default() };
+async fn attach_all(
+    registry: &Registry,
+    store: &DefinitionStore,
+    commit: &Commit,
+    config: &Config,
+) -> Result<Catalogs> {
+    let definitions = store.load(commit).await?;
+    let mut catalogs = Catalogs {
+        views: definitions.views,
+        topics: definitions.topics,
+        tables: definitions.tables,
+        last_dataset: definitions.last_dataset,
+        ..Catalogs::default()
+    };
     for (name, definition) in definitions.catalogs {
         let attached = Attached::or_broken(registry, &name, definition, Origin::Defined).await;
         catalogs.attached.insert(name, attached);

@@ -26,6 +26,9 @@ mod execute;
 mod plan;
 mod engine;
 mod catalogs;
+mod follow;
+mod retain;
+mod commit;
 mod definitions;
 pub mod config;
 mod connectors;
@@ -34,4 +37,4 @@ pub mod reference;
 
 pub use engine::{Engine, EngineBuilder};
 pub use polder_catalog::{Connector, Error, Kind, Result, SqlState};
-pub use session::{Outcome, Progress, Rows, Session, SourceProgress};
+pub use session::{CopyIn, Outcome, Progress, Rows, Session, SourceProgress};

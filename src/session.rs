@@ -1,7 +1,10 @@
 //! A session: one client's settings, and the door through which every statement comes.
 
+mod copy;
 mod rows;
 mod settings;
+
+pub use copy::CopyIn;
 
 pub(crate) use rows::rows_and_bytes;
 pub use rows::{Progress, Rows, SourceProgress};
@@ -26,12 +29,19 @@ pub enum Outcome {
     Rows(Rows),
     /// Nothing but the tag of what was done: `CREATE CATALOG`.
     Done(String),
+    /// `COPY ... FROM STDIN`: waits for the rows that the client sends.
+    CopyIn(CopyIn),
 }
 
 impl Session {
     pub(crate) fn new(engine: Engine) -> Self {
         let settings = Mutex::new(Settings::new(&engine.0.config));
         Self { engine, settings }
+    }
+
+    /// A session with the settings of another.
+    pub(crate) fn with_settings(engine: Engine, settings: Settings) -> Self {
+        Self { engine, settings: Mutex::new(settings) }
     }
 
     /// Runs exactly one statement. Rows are read as they are asked for; dropping the future or the rows cancels the work

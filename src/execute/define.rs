@@ -1,7 +1,8 @@
 //! DDL: catalogs and named queries. A change is durable before it is visible.
 
 use crate::catalogs::{Attached, Catalogs, Origin, POLDER, PUBLIC, SYSTEM, place};
-use crate::definitions::CatalogDefinition;
+use crate::commit::log_error;
+use crate::definitions::{CatalogDefinition, entry_of};
 use crate::engine::Inner;
 use crate::execute::query;
 use crate::execute::resolve::{Resolver, Target};
@@ -9,6 +10,7 @@ use crate::plan::{self, Planner};
 use crate::session::{Outcome, Session};
 use crate::sql::{self, IfExists, Name, Statement, ViewDefinition};
 use polder_catalog::{Error, ReadContext, Result, SqlState};
+use polder_log::store::{EntryKind, NewEntry, Offset};
 
 pub(super) async fn create_catalog(
     session: &Session,
@@ -33,7 +35,7 @@ pub(super) async fn create_catalog(
     let definition = CatalogDefinition { connector, options };
     let attached = Attached::new(&engine.registry, &name, definition, Origin::Defined).await?;
     let replaced = catalogs.attached.insert(name.clone(), attached);
-    publish(engine, catalogs)?;
+    publish(engine, catalogs).await?;
     close(replaced, &name).await;
     done("CREATE CATALOG")
 }
@@ -52,7 +54,7 @@ pub(super) async fn alter_catalog(session: &Session, name: String, options: Vec<
     }
     let attached = Attached::new(&engine.registry, &name, definition, Origin::Defined).await?;
     let replaced = catalogs.attached.insert(name.clone(), attached);
-    publish(engine, catalogs)?;
+    publish(engine, catalogs).await?;
     close(replaced, &name).await;
     done("ALTER CATALOG")
 }
@@ -68,8 +70,13 @@ pub(super) async fn drop_catalog(session: &Session, name: String, if_exists: boo
     let context = query::context(session);
     let stands_on = |target: &Target| matches!(target, Target::Dataset(table) if table.catalog.as_str() == name);
     drop_dependents(engine, &mut catalogs, &context, &place(&name), cascade, stands_on)?;
+    drop_tables(&mut catalogs, &name, cascade)?;
     let dropped = catalogs.attached.remove(&name);
-    publish(engine, catalogs)?;
+    if let Some(end) = publish(engine, catalogs).await? {
+        // The store drops its tables before it is let go.
+        engine.followers.reached(&name, end, &context).await?;
+    }
+    engine.followers.stop(&name);
     close(dropped, &name).await;
     done("DROP CATALOG")
 }
@@ -85,6 +92,9 @@ pub(super) async fn create_view(
     let _defining = engine.defining.lock().await;
     let mut catalogs = Catalogs::clone(&engine.catalogs());
     let name = view_name(name)?;
+    if catalogs.topics.contains_key(&name) {
+        return Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("topic \"{name}\" exists already")));
+    }
     if catalogs.views.contains_key(&name) {
         match exists {
             IfExists::Keep => return done("CREATE VIEW"),
@@ -104,7 +114,7 @@ pub(super) async fn create_view(
     let tables = resolver.query(&query).await?;
     let plan = Planner::new(engine, &context).logical(&query, &tables).await?;
     plan::with_column_names(plan, &definition.columns)?;
-    publish(engine, catalogs)?;
+    publish(engine, catalogs).await?;
     done("CREATE VIEW")
 }
 
@@ -121,18 +131,34 @@ pub(super) async fn drop_view(session: &Session, name: Name, if_exists: bool, ca
     let stands_on = |target: &Target| matches!(target, Target::View(view) if *view == name);
     drop_dependents(engine, &mut catalogs, &context, &format!("view \"{name}\""), cascade, stands_on)?;
     catalogs.views.remove(&name);
-    publish(engine, catalogs)?;
+    publish(engine, catalogs).await?;
     done("DROP VIEW")
 }
 
-fn done(tag: &str) -> Result<Outcome> {
+pub(super) fn done(tag: &str) -> Result<Outcome> {
     Ok(Outcome::Done(tag.to_string()))
 }
 
-fn publish(engine: &Inner, catalogs: Catalogs) -> Result<()> {
-    engine.store.save(&catalogs.definitions())?;
+/// Makes definitions durable, as an entry of the log, then visible.
+pub(super) async fn publish(engine: &Inner, catalogs: Catalogs) -> Result<Option<Offset>> {
+    let changes = engine.catalogs().definitions().changes_to(&catalogs.definitions());
+    if changes.is_empty() {
+        engine.replace_catalogs(catalogs);
+        return Ok(None);
+    }
+    let mut entry = engine.commit.new_entry(EntryKind::DEFINITION).await?;
+    entry_of(&mut entry, &changes).map_err(log_error)?;
+    publish_entry(engine, catalogs, entry).await.map(Some)
+}
+
+/// The same with an entry that says it already, and more.
+pub(super) async fn publish_entry(engine: &Inner, catalogs: Catalogs, entry: NewEntry) -> Result<Offset> {
+    let end = Box::pin(engine.commit.commit(entry)).await?;
+    let definitions = catalogs.definitions();
     engine.replace_catalogs(catalogs);
-    Ok(())
+    Box::pin(engine.follow()).await?;
+    engine.store.save(&definitions, &engine.commit).await?;
+    Ok(end)
 }
 
 /// Statements that still run keep their own reference to the source.
@@ -140,6 +166,22 @@ async fn close(replaced: Option<Attached>, name: &str) {
     if let Some(Ok(source)) = replaced.as_ref().map(|attached| attached.source(name)) {
         source.close().await;
     }
+}
+
+/// Tables that were created in a catalog go with it, if that is what CASCADE says.
+fn drop_tables(catalogs: &mut Catalogs, catalog: &str, cascade: bool) -> Result<()> {
+    let tables: Vec<_> = catalogs.tables.keys().filter(|name| name.catalog.as_str() == catalog).cloned().collect();
+    if !tables.is_empty() && !cascade {
+        let names: Vec<_> = tables.iter().map(ToString::to_string).collect();
+        return Err(Error::fix(
+            SqlState::DEPENDENTS,
+            format!("catalog \"{catalog}\" cannot be dropped, because it has tables"),
+        )
+        .with_detail(format!("tables: {}", names.join(", ")))
+        .with_hint("drop them first, or write CASCADE, which deletes their rows"));
+    }
+    catalogs.tables.retain(|name, _| name.catalog.as_str() != catalog);
+    Ok(())
 }
 
 fn refuse_reserved(name: &str) -> Result<()> {
@@ -174,7 +216,7 @@ fn view_name(name: Name) -> Result<String> {
 }
 
 /// Removes the views that stand on what is dropped, and those that stand on them; without CASCADE they keep it.
-fn drop_dependents(
+pub(super) fn drop_dependents(
     engine: &Inner,
     catalogs: &mut Catalogs,
     context: &ReadContext,

@@ -4,28 +4,56 @@ mod define;
 mod query;
 mod resolve;
 mod show;
+mod table;
+mod write;
+
+pub(crate) use table::TOPIC_OPTIONS;
+pub(crate) use write::COPY_OPTIONS;
 
 use crate::session::{Outcome, Session};
 use crate::sql::Statement;
 use polder_catalog::Result;
 
-/// Runs one statement.
+/// Runs one statement. Each verb has a future of its own on the heap, so that none pays for the largest.
 pub(crate) async fn statement(session: &Session, statement: Statement) -> Result<Outcome> {
     match statement {
         Statement::Query(query) => query::run(session, &query).await,
         Statement::Explain { query, analyze, verbose } => query::explain(session, &query, analyze, verbose).await,
         Statement::CreateCatalog { name, connector, options, exists } => {
-            define::create_catalog(session, name, connector, options, exists).await
+            Box::pin(define::create_catalog(session, name, connector, options, exists)).await
         }
-        Statement::AlterCatalog { name, options } => define::alter_catalog(session, name, options).await,
+        Statement::AlterCatalog { name, options } => Box::pin(define::alter_catalog(session, name, options)).await,
         Statement::DropCatalog { name, if_exists, cascade } => {
-            define::drop_catalog(session, name, if_exists, cascade).await
+            Box::pin(define::drop_catalog(session, name, if_exists, cascade)).await
         }
         Statement::CheckCatalog { name } => show::check_catalog(session, &name).await,
         Statement::CreateView { name, definition, exists } => {
-            define::create_view(session, name, definition, exists).await
+            Box::pin(define::create_view(session, name, definition, exists)).await
         }
-        Statement::DropView { name, if_exists, cascade } => define::drop_view(session, name, if_exists, cascade).await,
+        Statement::DropView { name, if_exists, cascade } => {
+            Box::pin(define::drop_view(session, name, if_exists, cascade)).await
+        }
+        Statement::CreateTopic { name, columns, options, exists } => {
+            Box::pin(table::create_topic(session, name, columns, options, exists)).await
+        }
+        Statement::DropTopic { name, if_exists, cascade } => {
+            Box::pin(table::drop_topic(session, name, if_exists, cascade)).await
+        }
+        Statement::CreateTable { name, table, query, exists } => {
+            Box::pin(table::create_table(session, name, table, query, exists)).await
+        }
+        Statement::AlterTable { name, change } => Box::pin(table::alter_table(session, name, change)).await,
+        Statement::DropTable { name, if_exists, cascade } => {
+            Box::pin(table::drop_table(session, name, if_exists, cascade)).await
+        }
+        Statement::Insert { table, columns, query } => Box::pin(write::insert(session, &table, &columns, &query)).await,
+        Statement::Update { table, assignments, condition } => {
+            Box::pin(write::update(session, &table, assignments, condition)).await
+        }
+        Statement::Delete { table, condition } => Box::pin(write::delete(session, &table, condition)).await,
+        Statement::Copy { table, columns, from, options } => {
+            Box::pin(write::copy(session, &table, &columns, &from, &options)).await
+        }
         Statement::ShowCatalogs => show::catalogs(session),
         Statement::ShowSchemas { catalog } => show::schemas(session, catalog.as_deref()).await,
         Statement::ShowTables { catalog, schema, pattern } => {

@@ -1,5 +1,6 @@
 //! SELECT and EXPLAIN: resolve, plan, run.
 
+use crate::catalogs::POLDER;
 use crate::execute::resolve::Resolver;
 use crate::execute::show;
 use crate::plan::explain::Explanation;
@@ -56,7 +57,8 @@ async fn plan(
 ) -> Result<(Planned, Vec<(CatalogName, Arc<dyn Source>)>)> {
     let engine = &session.engine.0;
     let catalogs = engine.catalogs();
-    let sources: Vec<_> = catalogs.sources().collect();
+    let own = engine.own_source().await?.map(|source| (CatalogName::new(POLDER), source));
+    let sources: Vec<_> = catalogs.sources().chain(own).collect();
     let resolver = Resolver::new(engine, &catalogs, context);
     let planning = async {
         let tables = resolver.query(query).await?;

@@ -7,17 +7,20 @@ use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM};
 use crate::engine::Inner;
 use crate::execute::show;
 use crate::plan::{self, PassThroughCall, Planner, Tables};
-use crate::sql::{self, Query, Statement};
+use crate::sql::{self, Name, Query, Statement};
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::common::TableReference;
 use futures::future::{BoxFuture, try_join_all};
 use polder_catalog::{CatalogName, DatasetEntry, Error, ReadContext, Result, Source, SourceTable, SqlState, TableName};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Named queries inside named queries, beyond which a circle is assumed.
 const VIEW_DEPTH_MAX: usize = 32;
+
+/// What is appended to the name of a topic for the newest rows of its keys.
+const LATEST: &str = "$latest";
 
 /// Where one query finds its tables.
 pub(crate) struct Resolver<'a> {
@@ -31,6 +34,8 @@ pub(crate) struct Resolver<'a> {
 pub(crate) enum Target {
     /// A named query of `polder.public`.
     View(String),
+    /// A topic of `polder.public`, or the newest rows of its keys.
+    Topic { name: String, latest: bool },
     /// A table of `polder.system`.
     System(String),
     /// A dataset of an attached catalog.
@@ -56,16 +61,22 @@ impl<'a> Resolver<'a> {
         self.query_at_depth(query, 0).await
     }
 
+    /// Resolves a table of a catalog, without its hidden columns.
+    pub(crate) async fn table(&self, name: &TableName) -> Result<Arc<dyn TableProvider>> {
+        self.dataset(name.clone(), &BTreeSet::new()).await
+    }
+
     /// Resolves one name.
     pub(crate) async fn name(&self, reference: &TableReference) -> Result<Arc<dyn TableProvider>> {
-        self.provider(reference, false, 0).await
+        self.provider(reference, false, &BTreeSet::new(), 0).await
     }
 
     fn query_at_depth<'b>(&'b self, query: &'b Query, depth: usize) -> BoxFuture<'b, Result<Tables>> {
         Box::pin(async move {
             let names = plan::names(query)?;
+            let columns = &names.columns;
             let tables = names.tables.iter().map(|(reference, quoted)| async move {
-                Ok::<_, Error>((reference.clone(), self.provider(reference, *quoted, depth).await?))
+                Ok::<_, Error>((reference.clone(), self.provider(reference, *quoted, columns, depth).await?))
             });
             let calls = names
                 .calls
@@ -76,11 +87,24 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    async fn provider(&self, reference: &TableReference, quoted: bool, depth: usize) -> Result<Arc<dyn TableProvider>> {
+    /// `columns` are the names that the query uses for columns: a hidden column is shown if it is among them.
+    async fn provider(
+        &self,
+        reference: &TableReference,
+        quoted: bool,
+        columns: &BTreeSet<String>,
+        depth: usize,
+    ) -> Result<Arc<dyn TableProvider>> {
         match self.target(reference, quoted)? {
             Target::View(name) => self.view(&name, depth).await,
-            Target::System(name) => show::system_table(self.catalogs, &name),
-            Target::Dataset(name) => self.dataset(name).await,
+            Target::Topic { name, latest } => {
+                let table = if latest { format!("{name}{LATEST}") } else { name };
+                let source: Arc<dyn Source> = Arc::clone(self.engine.topics().await?) as _;
+                let name = TableName { catalog: CatalogName::new(POLDER), schema: PUBLIC.to_string(), table };
+                self.described(&source, name, columns).await
+            }
+            Target::System(name) => show::system_table(self.engine, self.catalogs, &name),
+            Target::Dataset(name) => self.dataset(name, columns).await,
             Target::LocalFiles(pattern) => polder_object_store::local_file(self.context, &pattern).await,
         }
     }
@@ -93,7 +117,7 @@ impl<'a> Resolver<'a> {
                 Ok(Target::View(table.to_string()))
             }
             TableReference::Bare { table } if quoted => self.local_files(table),
-            TableReference::Bare { table } => Err(no_bare_table(table)),
+            TableReference::Bare { table } => self.topic(table).ok_or_else(|| no_bare_table(table)),
             TableReference::Partial { schema, table } => match schema.as_ref() {
                 PUBLIC | SYSTEM => self.own(schema, table),
                 catalog => {
@@ -117,11 +141,19 @@ impl<'a> Resolver<'a> {
     fn own(&self, schema: &str, table: &str) -> Result<Target> {
         match schema {
             PUBLIC if self.catalogs.views.contains_key(table) => Ok(Target::View(table.to_string())),
-            PUBLIC => Err(no_bare_table(table)),
+            PUBLIC => self.topic(table).ok_or_else(|| no_bare_table(table)),
             SYSTEM => Ok(Target::System(table.to_string())),
             _ => Err(Error::fix(SqlState::NO_SCHEMA, format!("schema \"{POLDER}.{schema}\" does not exist"))
                 .with_hint(format!("the schemas of {POLDER} are {PUBLIC} and {SYSTEM}"))),
         }
+    }
+
+    fn topic(&self, table: &str) -> Option<Target> {
+        let (name, latest) = match table.strip_suffix(LATEST) {
+            Some(name) => (name, true),
+            None => (table, false),
+        };
+        self.catalogs.topics.contains_key(name).then(|| Target::Topic { name: name.to_string(), latest })
     }
 
     fn local_files(&self, pattern: &str) -> Result<Target> {
@@ -135,12 +167,25 @@ impl<'a> Resolver<'a> {
         .with_hint("attach the folder: CREATE CATALOG name USING object_store WITH (location = '...')"))
     }
 
-    async fn dataset(&self, name: TableName) -> Result<Arc<dyn TableProvider>> {
+    async fn dataset(&self, name: TableName, columns: &BTreeSet<String>) -> Result<Arc<dyn TableProvider>> {
         let source = self.catalogs.get(name.catalog.as_str())?.source(name.catalog.as_str())?;
+        if self.catalogs.tables.contains_key(&name) {
+            self.engine.followers.caught_up(name.catalog.as_str(), self.context).await?;
+        }
+        self.described(source, name, columns).await
+    }
+
+    async fn described(
+        &self,
+        source: &Arc<dyn Source>,
+        name: TableName,
+        columns: &BTreeSet<String>,
+    ) -> Result<Arc<dyn TableProvider>> {
         match source.dataset(self.context, &name.schema, &name.table).await? {
             Some(dataset) => {
                 let federation = if self.context.pushdown() { source.federation() } else { None };
-                Ok(Arc::new(SourceTable::new(name, dataset, federation)))
+                let table = SourceTable::new(name, dataset, federation);
+                Ok(Arc::new(table.hiding(|column| columns.contains(column))))
             }
             None => Err(self.no_table(source, &name).await),
         }
@@ -191,6 +236,16 @@ impl<'a> Resolver<'a> {
                 .with_detail(format!("a {connector} catalog has no query language"))
         })?;
         pass_through.query(self.context, &call.text).await
+    }
+}
+
+/// A dotted name as DataFusion has it.
+pub(crate) fn reference(name: &Name) -> TableReference {
+    match &name.0[..] {
+        [table] => TableReference::bare(table.as_str()),
+        [schema, table] => TableReference::partial(schema.as_str(), table.as_str()),
+        [catalog, schema, table] => TableReference::full(catalog.as_str(), schema.as_str(), table.as_str()),
+        _ => unreachable!("the parser reads one to three parts"),
     }
 }
 

@@ -1,17 +1,19 @@
 //! Statements that look: SHOW, DESCRIBE, CHECK CATALOG, and the system tables.
 
 use crate::catalogs::{Catalogs, Origin, POLDER, PUBLIC, SYSTEM};
+use crate::engine::Inner;
 use crate::execute::query;
-use crate::execute::resolve::Resolver;
+use crate::execute::resolve::{Resolver, reference};
+use crate::follow::Progress;
 use crate::session::{Outcome, Rows, Session};
 use crate::sql::Name;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::TableProvider;
-use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
 use futures::future::join_all;
 use polder_catalog::{CheckState, Error, ReadContext, Result, Source, SourceTable, SqlState, mark};
+use polder_log::store::Shard;
 use std::sync::Arc;
 
 type Line<const N: usize> = [Option<String>; N];
@@ -138,7 +140,8 @@ async fn list(source: &Arc<dyn Source>, context: &ReadContext, schema: Option<&s
 fn own_tables(catalogs: &Catalogs) -> Vec<Line<4>> {
     let views = catalogs.views.keys().map(|name| [some(POLDER), some(PUBLIC), some(name), some("view")]);
     let system = SYSTEM_TABLES.iter().map(|name| [some(POLDER), some(SYSTEM), some(*name), some("system table")]);
-    views.chain(system).collect()
+    let topics = catalogs.topics.keys().map(|name| [some(POLDER), some(PUBLIC), some(name), some("topic")]);
+    topics.chain(views).chain(system).collect()
 }
 
 fn chosen(catalogs: &Catalogs, catalog: Option<&str>) -> Result<Vec<(String, Arc<dyn Source>)>> {
@@ -173,7 +176,8 @@ pub(super) async fn describe(session: &Session, name: &Name) -> Result<Outcome> 
     if let Some(table) = provider.downcast_ref::<SourceTable>() {
         let lines = table.dataset().columns.iter().map(|column| {
             let field = &column.field;
-            let note = column.note.clone().or_else(|| marked_note(field));
+            let hidden = mark::is_hidden(field.metadata()).then(|| "hidden: read when it is named".to_string());
+            let note = column.note.clone().or_else(|| marked_note(field)).or(hidden);
             [some(field.name()), some(type_name(field)), some(&column.native_type), nullable(field), note]
         });
         return Ok(rows(&columns, lines));
@@ -196,15 +200,6 @@ fn marked_note(field: &Field) -> Option<String> {
         mark::Comparison::Equality => format!("{native} as text: equality is exact, order is the source's own"),
         mark::Comparison::None => format!("{native} as text: cast it to compare or group by the text"),
     })
-}
-
-fn reference(name: &Name) -> TableReference {
-    match &name.0[..] {
-        [table] => TableReference::bare(table.as_str()),
-        [schema, table] => TableReference::partial(schema.as_str(), table.as_str()),
-        [catalog, schema, table] => TableReference::full(catalog.as_str(), schema.as_str(), table.as_str()),
-        _ => unreachable!("the parser reads one to three parts"),
-    }
 }
 
 pub(super) async fn check_catalog(session: &Session, name: &str) -> Result<Outcome> {
@@ -230,16 +225,45 @@ pub(super) fn setting(session: &Session, name: &str) -> Result<Outcome> {
     Ok(rows(&["name", "value", "description"], lines.into_iter().map(|line| line.map(Some))))
 }
 
-const SYSTEM_TABLES: &[&str] = &["catalogs", "views"];
+const SYSTEM_TABLES: &[&str] = &["catalogs", "freshness", "log_shards", "views"];
+
+/// How far each catalog that follows the log is.
+fn freshness_lines(engine: &Inner) -> Vec<Line<4>> {
+    let line = |(catalog, progress): (String, Progress)| match progress {
+        Progress::Starting => [some(catalog), some("starting"), None, None],
+        Progress::At(at) => [some(catalog), some("following"), some(at.0.to_string()), None],
+        Progress::Stalled { at, reason } => {
+            [some(catalog), some("stalled"), some(at.0.to_string()), some(reason.as_ref())]
+        }
+    };
+    engine.followers.progress().into_iter().map(line).collect()
+}
+
+/// The shards of the log, if it was opened.
+fn shard_lines(engine: &Inner) -> Vec<Line<4>> {
+    let shards = engine.commit.opened().map(|log| log.shards()).unwrap_or_default();
+    let line = |shard: &Shard| {
+        let end = shard.end();
+        [
+            some(shard.name()),
+            some(end.entries.0.to_string()),
+            some(shard.start().0.to_string()),
+            some(end.offset.0.to_string()),
+        ]
+    };
+    shards.iter().map(line).collect()
+}
 
 /// A table of `polder.system`, as it is now.
-pub(super) fn system_table(catalogs: &Catalogs, name: &str) -> Result<Arc<dyn TableProvider>> {
+pub(super) fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str) -> Result<Arc<dyn TableProvider>> {
     let batch = match name {
         "catalogs" => batch(&CATALOG_COLUMNS, catalog_lines(catalogs)),
         "views" => {
             let views = catalogs.views.iter().map(|(name, view)| [some(PUBLIC), some(name), some(&view.text)]);
             batch(&["schema", "view", "definition"], views)
         }
+        "freshness" => batch(&["catalog", "state", "offset", "reason"], freshness_lines(engine)),
+        "log_shards" => batch(&["shard", "entries", "start_offset", "end_offset"], shard_lines(engine)),
         _ => {
             return Err(Error::fix(SqlState::NO_TABLE, format!("table \"{POLDER}.{SYSTEM}.{name}\" does not exist"))
                 .with_hint(format!("the system tables are: {}", SYSTEM_TABLES.join(", "))));

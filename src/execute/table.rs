@@ -1,0 +1,420 @@
+//! DDL of what the log writes: topics of Polder's own, and tables in catalogs that follow it.
+
+use crate::catalogs::{Catalogs, POLDER, PUBLIC};
+use crate::commit::log_error;
+use crate::definitions::{StoredColumn, TableDefinition, entry_of};
+use crate::engine::Inner;
+use crate::execute::define::{done, drop_dependents, publish, publish_entry};
+use crate::execute::query;
+use crate::execute::resolve::{Resolver, Target, reference};
+use crate::execute::write;
+use crate::plan::Planner;
+use crate::session::{Outcome, Session};
+use crate::sql::{ColumnSpec, IfExists, Name, Query, TableChange, TableSpec};
+use arrow::datatypes::{Field, SchemaRef};
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
+use datafusion::sql::sqlparser::ast::{ColumnDef, Ident, ObjectName};
+use polder_catalog::{Error, OptionKind, OptionSpec, Options, ReadContext, Result, SqlState, TableName, Writer};
+use polder_log::store::EntryKind;
+use polder_log::{KeyHash, Retention, TopicColumn, TopicDefinition};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Every option of `CREATE TOPIC ... WITH (...)`.
+pub(crate) const TOPIC_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new("shards", OptionKind::Integer(1, 1024), "over how many shards the records are spread").default("1"),
+    OptionSpec::new(
+        "key",
+        OptionKind::Text,
+        "the column that tells which records are about one thing: they go to one shard, in order, and the newest is what \
+         NAME$latest shows",
+    ),
+    OptionSpec::new(
+        "retention",
+        OptionKind::Duration,
+        "records older than this may be removed; kept for ever if not given",
+    ),
+    OptionSpec::new(
+        "retention_bytes",
+        OptionKind::Integer(1 << 20, i64::MAX),
+        "the oldest records of a shard that is larger may be removed",
+    ),
+];
+
+/// `CREATE TOPIC`: its shards first, then its definition, so that who sees the topic finds its shards.
+pub(super) async fn create_topic(
+    session: &Session,
+    name: Name,
+    columns: Vec<ColumnSpec>,
+    options: Vec<(String, String)>,
+    exists: IfExists,
+) -> Result<Outcome> {
+    let engine = &session.engine.0;
+    let _defining = engine.defining.lock().await;
+    let mut catalogs = Catalogs::clone(&engine.catalogs());
+    let name = own_name(name, "topic")?;
+    if catalogs.topics.contains_key(&name) && exists == IfExists::Keep {
+        return done("CREATE TOPIC");
+    }
+    refuse_taken(&catalogs, &name)?;
+    if let Some(column) = columns.iter().find(|column| !column.options.is_empty()) {
+        return Err(Error::fix(
+            SqlState::NOT_SUPPORTED,
+            format!("column \"{}\" of a topic takes no options", column.name),
+        ));
+    }
+    let options = Options::validate(TOPIC_OPTIONS, options)?;
+    let schema = types(session, &columns).await?;
+    let topic = topic(&catalogs, name, &schema, &options)?;
+    topic.check()?;
+    let log = Arc::clone(engine.commit.log().await?);
+    for shard in &topic.shards {
+        // One that is there was made for this topic by a statement that did not come to its end; it is empty.
+        if log.shard(shard).is_none() {
+            log.create_shard(shard).map_err(log_error)?;
+        }
+    }
+    catalogs.last_dataset = topic.id;
+    catalogs.topics.insert(topic.name.clone(), topic);
+    publish(engine, catalogs).await?;
+    done("CREATE TOPIC")
+}
+
+fn topic(catalogs: &Catalogs, name: String, schema: &SchemaRef, options: &Options) -> Result<TopicDefinition> {
+    let id = catalogs.last_dataset + 1;
+    let columns: Vec<TopicColumn> =
+        (1..).zip(schema.fields()).map(|(id, field)| TopicColumn { id, field: Arc::clone(field) }).collect();
+    let key = options.text("key").map(|key| {
+        let column = columns.iter().find(|column| column.field.name() == key);
+        column
+            .map(|column| column.id)
+            .ok_or_else(|| Error::fix(SqlState::NO_COLUMN, format!("column \"{key}\" of the key does not exist")))
+    });
+    let count = options.integer("shards").unwrap_or(1);
+    Ok(TopicDefinition {
+        id,
+        // The id keeps a later topic of this name apart, so that a position never means another one's records.
+        shards: (0..count).map(|shard| format!("{name}-{id}-{shard}")).collect(),
+        name,
+        columns,
+        schema: 1,
+        key: key.transpose()?,
+        hash: KeyHash::default(),
+        retention: Retention {
+            age: options.duration("retention"),
+            bytes: options.integer("retention_bytes").and_then(|bytes| u64::try_from(bytes).ok()),
+        },
+    })
+}
+
+/// `DROP TOPIC`: its definition first, then its shards.
+pub(super) async fn drop_topic(session: &Session, name: Name, if_exists: bool, cascade: bool) -> Result<Outcome> {
+    let engine = &session.engine.0;
+    let _defining = engine.defining.lock().await;
+    let mut catalogs = Catalogs::clone(&engine.catalogs());
+    let name = own_name(name, "topic")?;
+    if !catalogs.topics.contains_key(&name) {
+        let missing = Error::fix(SqlState::NO_TABLE, format!("topic \"{name}\" does not exist"));
+        return if if_exists { done("DROP TOPIC") } else { Err(missing) };
+    }
+    let context = query::context(session);
+    let stands_on = |target: &Target| matches!(target, Target::Topic { name: topic, .. } if *topic == name);
+    drop_dependents(engine, &mut catalogs, &context, &format!("topic \"{name}\""), cascade, stands_on)?;
+    let topic = catalogs.topics.remove(&name);
+    publish(engine, catalogs).await?;
+    let log = engine.commit.log().await?;
+    for shard in topic.iter().flat_map(|topic| &topic.shards) {
+        log.drop_shard(shard).map_err(log_error)?;
+    }
+    done("DROP TOPIC")
+}
+
+/// `CREATE TABLE` in a catalog that follows the log, with the rows of a query if there is one: one entry.
+pub(super) async fn create_table(
+    session: &Session,
+    name: Name,
+    spec: TableSpec,
+    rows: Option<Query>,
+    exists: IfExists,
+) -> Result<Outcome> {
+    let engine = &session.engine.0;
+    let context = query::context(session);
+    let _guard = context.cancellation().clone().drop_guard();
+    let _defining = engine.defining.lock().await;
+    let mut catalogs = Catalogs::clone(&engine.catalogs());
+    let name = table_name(engine, &catalogs, &context, &name)?;
+    let writer = writer(&catalogs, &name)?;
+    if catalogs.tables.contains_key(&name) {
+        if exists == IfExists::Keep {
+            return done("CREATE TABLE");
+        }
+        return Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("table {name} exists already")));
+    }
+    let schema = match &rows {
+        Some(query) if spec.columns.is_empty() => write::schema_of(session, &context, query).await?,
+        _ => types(session, &spec.columns).await?,
+    };
+    let table = table(&catalogs, &name, &schema, &spec, writer.as_ref())?;
+    writer.check_definition(&table.for_source())?;
+    catalogs.last_dataset = table.id;
+    catalogs.tables.insert(name, table.clone());
+    let changes = engine.catalogs().definitions().changes_to(&catalogs.definitions());
+    let mut entry = engine.commit.new_entry(EntryKind::DEFINITION).await?;
+    entry_of(&mut entry, &changes).map_err(log_error)?;
+    let count = match &rows {
+        Some(query) => Some(write::fill(session, &context, &table, query, &mut entry).await?),
+        None => None,
+    };
+    let end = publish_entry(engine, catalogs, entry).await?;
+    engine.followers.reached(&table.catalog, end, &context).await?;
+    match count {
+        Some(count) => done(&format!("SELECT {count}")),
+        None => done("CREATE TABLE"),
+    }
+}
+
+fn table(
+    catalogs: &Catalogs,
+    name: &TableName,
+    schema: &SchemaRef,
+    spec: &TableSpec,
+    writer: &dyn Writer,
+) -> Result<TableDefinition> {
+    let mut columns = Vec::new();
+    for (id, field) in (1..).zip(schema.fields()) {
+        let options = spec.columns.iter().find(|column| column.name == *field.name());
+        let options = options.map(|column| column.options.clone()).unwrap_or_default();
+        columns.push(StoredColumn { id, field: field.as_ref().clone(), options: column_options(writer, options)? });
+    }
+    let id_of = |name: &String| columns.iter().find(|column| column.field.name() == name).map(|column| column.id);
+    let key = spec.key.iter().filter_map(id_of).collect();
+    Options::validate(writer.dataset_options(), spec.options.iter().cloned())?;
+    Ok(TableDefinition {
+        id: catalogs.last_dataset + 1,
+        catalog: name.catalog.to_string(),
+        schema: name.schema.clone(),
+        name: name.table.clone(),
+        last_column: u32::try_from(columns.len()).unwrap_or(u32::MAX),
+        columns,
+        key,
+        options: spec.options.iter().cloned().collect(),
+        version: 1,
+    })
+}
+
+fn column_options(writer: &dyn Writer, options: Vec<(String, String)>) -> Result<BTreeMap<String, String>> {
+    Options::validate(writer.column_options(), options.iter().cloned())?;
+    Ok(options.into_iter().collect())
+}
+
+/// `ALTER TABLE`.
+pub(super) async fn alter_table(session: &Session, name: Name, change: TableChange) -> Result<Outcome> {
+    let engine = &session.engine.0;
+    let context = query::context(session);
+    let _guard = context.cancellation().clone().drop_guard();
+    let _defining = engine.defining.lock().await;
+    let mut catalogs = Catalogs::clone(&engine.catalogs());
+    let name = defined_table(engine, &catalogs, &context, &name)?;
+    let _turn = engine.turns.take(name.catalog.as_str()).await;
+    let writer = writer(&catalogs, &name)?;
+    let mut table = catalogs.tables.remove(&name).ok_or_else(|| missing(&name))?;
+    match change {
+        TableChange::AddColumn(column) => add_column(session, &mut table, column, writer.as_ref()).await?,
+        TableChange::DropColumn(column) => drop_column(&mut table, &column)?,
+        TableChange::RenameColumn { from, to } => rename_column(&mut table, &from, &to)?,
+        TableChange::RenameTable(to) => table.name = to,
+    }
+    if catalogs.tables.contains_key(&table.full_name()) {
+        return Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("table {} exists already", table.full_name())));
+    }
+    table.version += 1;
+    writer.check_definition(&table.for_source())?;
+    catalogs.tables.insert(table.full_name(), table);
+    if let Some(end) = publish(engine, catalogs).await? {
+        engine.followers.reached(name.catalog.as_str(), end, &context).await?;
+    }
+    done("ALTER TABLE")
+}
+
+async fn add_column(
+    session: &Session,
+    table: &mut TableDefinition,
+    column: ColumnSpec,
+    writer: &dyn Writer,
+) -> Result<()> {
+    if column.not_null {
+        return Err(Error::fix(
+            SqlState::NOT_NULL,
+            format!("column \"{}\" would be NULL in the rows there are", column.name),
+        )
+        .with_hint("add it without NOT NULL"));
+    }
+    refuse_column(table, &column.name)?;
+    let schema = types(session, std::slice::from_ref(&column)).await?;
+    table.last_column += 1;
+    let options = column_options(writer, column.options)?;
+    table.columns.push(StoredColumn { id: table.last_column, field: schema.field(0).clone(), options });
+    Ok(())
+}
+
+fn drop_column(table: &mut TableDefinition, column: &str) -> Result<()> {
+    let at = place(table, column)?;
+    if table.key.contains(&table.columns[at].id) {
+        return Err(Error::fix(SqlState::DEPENDENTS, format!("column \"{column}\" is part of the primary key")));
+    }
+    if table.columns.len() == 1 {
+        return Err(
+            Error::fix(SqlState::NOT_SUPPORTED, "a table keeps at least one column").with_hint("drop the table")
+        );
+    }
+    table.columns.remove(at);
+    Ok(())
+}
+
+fn rename_column(table: &mut TableDefinition, from: &str, to: &str) -> Result<()> {
+    let at = place(table, from)?;
+    refuse_column(table, to)?;
+    table.columns[at].field = table.columns[at].field.clone().with_name(to);
+    Ok(())
+}
+
+fn place(table: &TableDefinition, column: &str) -> Result<usize> {
+    table.columns.iter().position(|known| known.field.name() == column).ok_or_else(|| {
+        Error::fix(SqlState::NO_COLUMN, format!("column \"{column}\" of table {} does not exist", table.full_name()))
+    })
+}
+
+fn refuse_column(table: &TableDefinition, column: &str) -> Result<()> {
+    match place(table, column) {
+        Ok(_) => Err(Error::fix(
+            SqlState::DUPLICATE_COLUMN,
+            format!("table {} has a column \"{column}\" already", table.full_name()),
+        )),
+        Err(_) => Ok(()),
+    }
+}
+
+/// `DROP TABLE`.
+pub(super) async fn drop_table(session: &Session, name: Name, if_exists: bool, cascade: bool) -> Result<Outcome> {
+    let engine = &session.engine.0;
+    let context = query::context(session);
+    let _guard = context.cancellation().clone().drop_guard();
+    let _defining = engine.defining.lock().await;
+    let mut catalogs = Catalogs::clone(&engine.catalogs());
+    let name = match defined_table(engine, &catalogs, &context, &name) {
+        Ok(name) => name,
+        Err(error) if if_exists && error.state() == SqlState::NO_TABLE => return done("DROP TABLE"),
+        Err(error) => return Err(error),
+    };
+    let _turn = engine.turns.take(name.catalog.as_str()).await;
+    let stands_on = |target: &Target| matches!(target, Target::Dataset(table) if *table == name);
+    drop_dependents(engine, &mut catalogs, &context, &format!("table {name}"), cascade, stands_on)?;
+    catalogs.tables.remove(&name);
+    if let Some(end) = publish(engine, catalogs).await? {
+        engine.followers.reached(name.catalog.as_str(), end, &context).await?;
+    }
+    done("DROP TABLE")
+}
+
+/// The types of columns as SQL names them.
+async fn types(session: &Session, columns: &[ColumnSpec]) -> Result<SchemaRef> {
+    let context = query::context(session);
+    let definition = |column: &ColumnSpec| ColumnDef {
+        name: Ident::with_quote('"', column.name.as_str()),
+        data_type: column.sql_type.clone(),
+        options: Vec::new(),
+    };
+    let create = CreateTableBuilder::new(ObjectName::from(Ident::new("t")));
+    let create = create.columns(columns.iter().map(definition).collect()).build();
+    let create = DataFusionStatement::Statement(Box::new(create.into()));
+    let schema = Planner::new(&session.engine.0, &context).column_types(create).await?;
+    let fields = schema.fields().iter().zip(columns);
+    let fields: Vec<Field> = fields.map(|(field, column)| plain(field).with_nullable(!column.not_null)).collect();
+    Ok(Arc::new(arrow::datatypes::Schema::new(fields)))
+}
+
+/// Text is kept as `Utf8`, however queries pass it on.
+pub(super) fn plain(field: &Field) -> Field {
+    use arrow::datatypes::DataType;
+    let data_type = match field.data_type() {
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
+        DataType::Dictionary(_, values) if values.is_string() => DataType::Utf8,
+        other => other.clone(),
+    };
+    field.clone().with_data_type(data_type)
+}
+
+fn own_name(name: Name, what: &str) -> Result<String> {
+    let parts: Vec<_> = name.0.iter().map(String::as_str).collect();
+    match parts[..] {
+        [name] | [PUBLIC, name] | [POLDER, PUBLIC, name] => Ok(name.to_string()),
+        _ => Err(Error::fix(
+            SqlState::NOT_SUPPORTED,
+            format!("a {what} cannot be made in \"{}\"", parts[..parts.len() - 1].join(".")),
+        )
+        .with_hint(format!("a {what} lives in {POLDER}.{PUBLIC}"))),
+    }
+}
+
+fn refuse_taken(catalogs: &Catalogs, name: &str) -> Result<()> {
+    let what = match name {
+        _ if catalogs.topics.contains_key(name) => "topic",
+        _ if catalogs.views.contains_key(name) => "view",
+        _ => return Ok(()),
+    };
+    Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("{what} \"{name}\" exists already")))
+}
+
+fn table_name(engine: &Inner, catalogs: &Catalogs, context: &ReadContext, name: &Name) -> Result<TableName> {
+    let own = |name: &str| {
+        Err(Error::fix(SqlState::NOT_SUPPORTED, format!("table \"{name}\" cannot be created in {POLDER}.{PUBLIC}"))
+            .with_hint("name a catalog that the log can write (CREATE CATALOG docs USING search ...), or CREATE TOPIC"))
+    };
+    if let [name] = &name.0[..] {
+        return own(name);
+    }
+    match Resolver::new(engine, catalogs, context).target(&reference(name), false) {
+        Ok(Target::Dataset(name)) => Ok(name),
+        Ok(_) => own(name.0.last().map_or("", String::as_str)),
+        Err(error) if error.state() == SqlState::NO_TABLE => own(name.0.last().map_or("", String::as_str)),
+        Err(error) => Err(error),
+    }
+}
+
+fn defined_table(engine: &Inner, catalogs: &Catalogs, context: &ReadContext, name: &Name) -> Result<TableName> {
+    match Resolver::new(engine, catalogs, context).target(&reference(name), false)? {
+        Target::Dataset(name) if catalogs.tables.contains_key(&name) => Ok(name),
+        Target::Dataset(name) => {
+            catalogs.get(name.catalog.as_str())?;
+            Err(missing(&name).with_hint("only tables that were created here can be altered or dropped here"))
+        }
+        Target::Topic { name, .. } => {
+            Err(Error::fix(SqlState::TYPE, format!("\"{name}\" is a topic")).with_hint("use DROP TOPIC"))
+        }
+        Target::View(name) => {
+            Err(Error::fix(SqlState::TYPE, format!("\"{name}\" is a view")).with_hint("use DROP VIEW"))
+        }
+        Target::System(name) | Target::LocalFiles(name) => {
+            Err(Error::fix(SqlState::TYPE, format!("\"{name}\" cannot be altered or dropped")))
+        }
+    }
+}
+
+fn writer(catalogs: &Catalogs, name: &TableName) -> Result<Arc<dyn Writer>> {
+    let catalog = name.catalog.as_str();
+    let attached = catalogs.get(catalog)?;
+    attached.source(catalog)?.writer().ok_or_else(|| {
+        let connector = &attached.definition.connector;
+        Error::fix(SqlState::READ_ONLY, format!("tables cannot be created in catalog \"{catalog}\""))
+            .with_detail(format!("a {connector} catalog is not written by Polder"))
+            .with_hint(
+                "create it at the source itself, or in a catalog that the log can write, such as one USING search",
+            )
+    })
+}
+
+fn missing(name: &TableName) -> Error {
+    Error::fix(SqlState::NO_TABLE, format!("table {name} does not exist"))
+}

@@ -1,0 +1,173 @@
+//! Writing a table that follows the log in another catalog: one entry of `main` with rows and weights.
+
+use crate::commit::log_error;
+use crate::definitions::TableDefinition;
+use crate::engine::Inner;
+use crate::execute::write::keys::Keys;
+use crate::execute::write::{rows, shown};
+use crate::session::Session;
+use crate::sql::{self, Query, Statement};
+use arrow::array::RecordBatch;
+use arrow::compute::interleave_record_batch;
+use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SelectItem, SetExpr, TableFactor};
+use polder_catalog::{Error, ReadContext, Result, SqlState};
+use polder_log::store::{EntryKind, NewEntry};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Inserts rows; how many.
+pub(super) async fn insert(
+    session: &Session,
+    context: &ReadContext,
+    table: &TableDefinition,
+    columns: &[String],
+    source: rows::Source<'_>,
+) -> Result<u64> {
+    let engine = &session.engine.0;
+    let _turn = engine.turns.take(&table.catalog).await;
+    let schema = table.arrow_schema();
+    let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
+    let mut rows = rows::start(session, context, &fields, columns, source).await?;
+    let mut entry = engine.commit.new_entry(EntryKind::DATA).await?;
+    let mut keys = Keys::of(table);
+    while let Some(batch) = rows.next().await? {
+        let batch = of_schema(batch.columns().to_vec(), &schema)?;
+        keys.add(session, context, &batch).await?;
+        entry.add_batch(table.schema_id(), &batch).map_err(log_error)?;
+    }
+    commit(engine, context, table, entry).await
+}
+
+/// Changes rows; how many.
+pub(super) async fn update(
+    session: &Session,
+    context: &ReadContext,
+    table: &TableDefinition,
+    assignments: Vec<(String, ast::Expr)>,
+    condition: Option<ast::Expr>,
+) -> Result<u64> {
+    let engine = &session.engine.0;
+    let _turn = engine.turns.take(&table.catalog).await;
+    let (schema, assigned) = (table.arrow_schema(), assigned(table, assignments)?);
+    let changes_key = table.key_names().iter().any(|name| assigned.contains_key(name));
+    // The old row, then the new one: both come of one read.
+    let old = schema.fields().iter().map(|field| column(field.name()));
+    let new =
+        schema.fields().iter().map(|field| assigned.get(field.name()).cloned().unwrap_or_else(|| column(field.name())));
+    let query = select(table, old.chain(new).collect(), condition)?;
+    // Errors name the columns of the new row.
+    let old =
+        schema.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_name(format!("old {}", field.name()))));
+    let fields: Vec<FieldRef> = old.chain(schema.fields().iter().cloned()).collect();
+    let mut rows = rows::start(session, context, &fields, &[], rows::Source::Query(&query)).await?;
+    let mut entry = engine.commit.new_entry(EntryKind::DATA).await?;
+    let mut keys = Keys::of(table);
+    let width = schema.fields().len();
+    let mut count = 0;
+    while let Some(batch) = rows.next().await? {
+        let old = of_schema(batch.columns()[..width].to_vec(), &schema)?;
+        let new = of_schema(batch.columns()[width..].to_vec(), &schema)?;
+        if changes_key {
+            keys.replace(&old, &new)?;
+        }
+        count += batch.num_rows() as u64;
+        add_update(&mut entry, table, &old, &new)?;
+    }
+    keys.settle(session, context).await?;
+    if count > 0 {
+        commit(engine, context, table, entry).await?;
+    }
+    Ok(count)
+}
+
+/// Deletes rows; how many.
+pub(super) async fn delete(
+    session: &Session,
+    context: &ReadContext,
+    table: &TableDefinition,
+    condition: Option<ast::Expr>,
+) -> Result<u64> {
+    let engine = &session.engine.0;
+    let _turn = engine.turns.take(&table.catalog).await;
+    let schema = table.arrow_schema();
+    let query = select(table, schema.fields().iter().map(|field| column(field.name())).collect(), condition)?;
+    let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
+    let mut rows = rows::start(session, context, &fields, &[], rows::Source::Query(&query)).await?;
+    let mut entry = engine.commit.new_entry(EntryKind::DATA).await?;
+    while let Some(batch) = rows.next().await? {
+        let weights = vec![-1; batch.num_rows()];
+        let batch = of_schema(batch.columns().to_vec(), &schema)?;
+        entry.add_changes(table.schema_id(), &batch, Some(&weights)).map_err(log_error)?;
+    }
+    commit(engine, context, table, entry).await
+}
+
+/// Makes the entry durable and waits until the table shows it; how many records it had.
+async fn commit(engine: &Inner, context: &ReadContext, table: &TableDefinition, entry: NewEntry) -> Result<u64> {
+    let count = entry.record_count();
+    if count == 0 {
+        return Ok(0);
+    }
+    let end = engine.commit.commit(entry).await?;
+    shown(engine, table, end, context).await?;
+    Ok(count)
+}
+
+/// Each old row, then the new one that replaces it.
+fn add_update(entry: &mut NewEntry, table: &TableDefinition, old: &RecordBatch, new: &RecordBatch) -> Result<()> {
+    let pairs: Vec<(usize, usize)> = (0..old.num_rows()).flat_map(|row| [(0, row), (1, row)]).collect();
+    let weights: Vec<i64> = (0..old.num_rows()).flat_map(|_| [-1, 1]).collect();
+    let rows = interleave_record_batch(&[old, new], &pairs).map_err(arrow_error)?;
+    entry.add_changes(table.schema_id(), &rows, Some(&weights)).map_err(log_error)
+}
+
+/// Columns under the table's own schema: its nullability and marks.
+pub(super) fn of_schema(columns: Vec<arrow::array::ArrayRef>, schema: &SchemaRef) -> Result<RecordBatch> {
+    RecordBatch::try_new(SchemaRef::clone(schema), columns).map_err(arrow_error)
+}
+
+fn arrow_error(error: arrow::error::ArrowError) -> Error {
+    Error::report("rows do not fit the table they go to").with_source(error)
+}
+
+fn assigned(table: &TableDefinition, assignments: Vec<(String, ast::Expr)>) -> Result<HashMap<String, ast::Expr>> {
+    let mut assigned = HashMap::new();
+    for (name, value) in assignments {
+        if !table.columns.iter().any(|column| *column.field.name() == name) {
+            return Err(Error::fix(SqlState::NO_COLUMN, format!("column \"{name}\" does not exist")));
+        }
+        if assigned.insert(name.clone(), value).is_some() {
+            return Err(Error::fix(SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" is assigned twice")));
+        }
+    }
+    Ok(assigned)
+}
+
+fn column(name: &str) -> ast::Expr {
+    ast::Expr::Identifier(Ident::with_quote('"', name))
+}
+
+/// `SELECT items FROM table [WHERE condition]`, as a tree.
+fn select(table: &TableDefinition, items: Vec<ast::Expr>, condition: Option<ast::Expr>) -> Result<Query> {
+    let Statement::Query(mut query) = sql::parse("SELECT 1 FROM t")? else {
+        return Err(Error::report("a query was read as another statement"));
+    };
+    if let DataFusionStatement::Statement(statement) = &mut query.0
+        && let ast::Statement::Query(query) = statement.as_mut()
+        && let SetExpr::Select(select) = query.body.as_mut()
+    {
+        let unnamed = |(at, expr): (usize, ast::Expr)| SelectItem::ExprWithAlias {
+            expr,
+            alias: Ident::with_quote('"', format!("c{at}")),
+        };
+        select.projection = items.into_iter().enumerate().map(unnamed).collect();
+        select.selection = condition;
+        if let Some(TableFactor::Table { name, .. }) = select.from.first_mut().map(|from| &mut from.relation) {
+            let parts = [&table.catalog, &table.schema, &table.name].map(|part| Ident::with_quote('"', part.as_str()));
+            *name = ObjectName::from(parts.to_vec());
+        }
+    }
+    Ok(query)
+}

@@ -1,0 +1,112 @@
+//! The rows that a statement writes: a query's, or what a client sends, in the types of the columns they go to.
+
+use crate::execute::resolve::Resolver;
+use crate::plan::{Planner, Tables};
+use crate::session::Session;
+use crate::sql::Query;
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::FieldRef;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use polder_catalog::{Error, ReadContext, Result, SqlState};
+use std::collections::HashMap;
+
+/// Where rows come from.
+pub(super) enum Source<'a> {
+    /// A query over anything.
+    Query(&'a Query),
+    /// A query over tables that only this statement has.
+    Given { query: Query, tables: Box<Tables> },
+}
+
+/// Plans and starts the rows of a statement. `columns` are those that are given, in the order of the query's; all of
+/// `fields` if none are named. The others are NULL.
+pub(super) async fn start(
+    session: &Session,
+    context: &ReadContext,
+    fields: &[FieldRef],
+    columns: &[String],
+    source: Source<'_>,
+) -> Result<Written> {
+    let engine = &session.engine.0;
+    let settings = session.settings();
+    let planner = Planner::new(engine, context).with_settings(&settings);
+    let (query, tables) = match source {
+        Source::Query(query) => {
+            let catalogs = engine.catalogs();
+            (query.clone(), Resolver::new(engine, &catalogs, context).query(query).await?)
+        }
+        Source::Given { query, tables } => (query, *tables),
+    };
+    let given = planner.logical(&query, &tables).await?.schema().fields().len();
+    let from = places(fields, columns, given)?;
+    let planned = planner.physical_into(&query, &tables, fields, &from).await?;
+    let stream = execute_stream(planned.physical, planned.state.task_ctx()).map_err(Error::from_datafusion)?;
+    Ok(Written { stream, context: context.clone(), required: required(fields) })
+}
+
+/// Which of the query's columns goes to each field.
+fn places(fields: &[FieldRef], columns: &[String], given: usize) -> Result<Vec<Option<usize>>> {
+    let named: HashMap<&str, usize> = columns.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+    if named.len() < columns.len() {
+        return Err(Error::fix(SqlState::DUPLICATE_COLUMN, "a column is named twice"));
+    }
+    if let Some(unknown) = columns.iter().find(|name| !fields.iter().any(|field| field.name() == *name)) {
+        let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
+        return Err(Error::fix(SqlState::NO_COLUMN, format!("column \"{unknown}\" does not exist"))
+            .with_hint(format!("the columns are: {}", names.join(", "))));
+    }
+    let wanted = if columns.is_empty() { fields.len() } else { columns.len() };
+    // As in PostgreSQL: without names, fewer values than columns leave the last ones NULL.
+    if given > wanted || (given < wanted && !columns.is_empty()) {
+        return Err(Error::fix(
+            SqlState::SYNTAX,
+            format!("{wanted} columns are written, and {given} values are given"),
+        ));
+    }
+    let place = |(at, field): (usize, &FieldRef)| match columns {
+        [] => Some(at).filter(|at| *at < given),
+        _ => named.get(field.name().as_str()).copied(),
+    };
+    Ok(fields.iter().enumerate().map(place).collect())
+}
+
+fn required(fields: &[FieldRef]) -> Vec<usize> {
+    (0..fields.len()).filter(|at| !fields[*at].is_nullable()).collect()
+}
+
+/// Rows on their way into an entry.
+pub(super) struct Written {
+    stream: SendableRecordBatchStream,
+    context: ReadContext,
+    required: Vec<usize>,
+}
+
+impl Written {
+    /// The next rows, checked for NULL where none may be.
+    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let next = tokio::select! {
+            biased;
+            error = self.context.stopped() => return Err(error),
+            next = self.stream.next() => next,
+        };
+        let batch = next.transpose().map_err(Error::from_datafusion)?;
+        if let Some(batch) = &batch {
+            refuse_nulls(batch, &self.required)?;
+        }
+        Ok(batch)
+    }
+}
+
+/// Refuses NULL in the columns at these places.
+pub(super) fn refuse_nulls(batch: &RecordBatch, required: &[usize]) -> Result<()> {
+    match required.iter().find(|at| batch.column(**at).logical_null_count() > 0) {
+        None => Ok(()),
+        Some(at) => {
+            let schema = batch.schema();
+            let message = format!("column \"{}\" must not be NULL", schema.field(*at).name());
+            Err(Error::fix(SqlState::NOT_NULL, message))
+        }
+    }
+}
