@@ -1,6 +1,7 @@
 //! Statements from texts, files and standard input, one at a time as they arrive.
 
 use crate::sql::split::Splitter;
+use bytes::Bytes;
 use polder_catalog::{Error, Result, SqlState};
 use std::fs::File;
 use std::io::{self, Read};
@@ -28,14 +29,19 @@ pub(super) struct Statement {
 ///
 /// Bytes are read on a thread of their own, so that a statement that arrives runs although more may follow, and Ctrl-C
 /// is heard while nothing arrives. At most two pieces are read ahead.
-pub(super) struct Statements {
+pub(crate) struct Statements {
     pieces: mpsc::Receiver<io::Result<Vec<u8>>>,
     splitter: Splitter,
     /// Bytes of a character whose end has not arrived.
     partial: Vec<u8>,
     name: Option<String>,
     ended: bool,
+    /// Data of a COPY that is being read, from its first byte that was not handed out.
+    data: Option<Vec<u8>>,
 }
+
+/// The line that ends the data of `COPY ... FROM STDIN` among statements, as in psql.
+const END_OF_DATA: &[u8] = b"\\.";
 
 const PIECES_AHEAD: usize = 2;
 const PIECE_BYTES: usize = 64 * 1024;
@@ -62,7 +68,7 @@ impl Statements {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         // Nobody waits for this thread: it may sit in a read for as long as the other side likes.
         std::thread::spawn(move || read_pieces(source, &sender));
-        Self { pieces, splitter: Splitter::new(), partial: Vec::new(), name, ended: false }
+        Self { pieces, splitter: Splitter::new(), partial: Vec::new(), name, ended: false, data: None }
     }
 
     /// The next statement; `None` at the end. Cancel-safe.
@@ -80,6 +86,36 @@ impl Statements {
                 Some(Err(error)) => return Err(self.failed(&error)),
                 None if self.partial.is_empty() => self.ended = true,
                 None => return Err(self.not_text()),
+            }
+        }
+    }
+
+    /// The next piece of the data that follows a `COPY ... FROM STDIN`: whole lines, up to the line `\.` or the end of the
+    /// input; `None` after the last. Cancel-safe.
+    pub(super) async fn data(&mut self) -> Result<Option<Bytes>> {
+        if self.data.is_none() {
+            let mut rest = self.splitter.take_rest().into_bytes();
+            rest.append(&mut self.partial);
+            self.data = Some(rest);
+        }
+        loop {
+            let data = self.data.get_or_insert_default();
+            let (lines, is_end, after) = whole_lines(data, self.ended);
+            if lines > 0 || is_end {
+                let piece = Bytes::copy_from_slice(&data[..lines]);
+                let rest = data.split_off(after);
+                self.data = Some(rest);
+                if !piece.is_empty() {
+                    return Ok(Some(piece));
+                }
+                let rest = self.data.take().unwrap_or_default();
+                self.push(&rest)?;
+                return Ok(None);
+            }
+            match self.pieces.recv().await {
+                Some(Ok(piece)) => self.data.get_or_insert_default().extend_from_slice(&piece),
+                Some(Err(error)) => return Err(self.failed(&error)),
+                None => self.ended = true,
             }
         }
     }
@@ -116,6 +152,32 @@ impl Statements {
     }
 }
 
+/// The length of the whole lines before the one that ends the data, whether that one is next, and where what follows them
+/// begins. At the end of the input, the last line is whole and nothing follows.
+fn whole_lines(data: &[u8], at_end: bool) -> (usize, bool, usize) {
+    let mut start = 0;
+    while let Some(length) = data[start..].iter().position(|byte| *byte == b'\n') {
+        let line = &data[start..start + length];
+        if line.strip_suffix(b"\r").unwrap_or(line) == END_OF_DATA {
+            return if start > 0 { (start, false, start) } else { (0, true, length + 1) };
+        }
+        start += length + 1;
+    }
+    match (at_end, &data[start..]) {
+        (true, rest) if rest == END_OF_DATA && start == 0 => (0, true, data.len()),
+        (true, rest) if rest == END_OF_DATA => (start, false, start),
+        (true, _) => (data.len(), data.is_empty(), data.len()),
+        (false, _) => (start, false, start),
+    }
+}
+
+/// Standard input as bytes, for a COPY whose statement came another way.
+pub(super) fn standard_input() -> mpsc::Receiver<io::Result<Vec<u8>>> {
+    let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+    std::thread::spawn(move || read_pieces(io::stdin(), &sender));
+    pieces
+}
+
 fn read_pieces(mut source: impl Read, sender: &mpsc::Sender<io::Result<Vec<u8>>>) {
     let mut piece = vec![0; PIECE_BYTES];
     loop {
@@ -134,4 +196,22 @@ fn read_pieces(mut source: impl Read, sender: &mpsc::Sender<io::Result<Vec<u8>>>
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::fix(SqlState::NO_FILE, format!("could not open {}", path.display())).with_detail(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    //! Data among statements ends where psql ends it.
+
+    use super::whole_lines;
+
+    #[test]
+    fn data_ends_at_a_line_of_its_own() {
+        assert_eq!(whole_lines(b"a\nb\n\\.\nSELECT", false), (4, false, 4));
+        assert_eq!(whole_lines(b"\\.\r\nSELECT", false), (0, true, 4));
+        assert_eq!(whole_lines(b"a\\.\nb", false), (4, false, 4));
+        assert_eq!(whole_lines(b"a\nb", false), (2, false, 2));
+        assert_eq!(whole_lines(b"a\nb", true), (3, false, 3));
+        assert_eq!(whole_lines(b"", true), (0, true, 0));
+        assert_eq!(whole_lines(b"\\.", true), (0, true, 2));
+    }
 }

@@ -6,18 +6,20 @@
 mod sql;
 mod run;
 mod input;
+mod log;
 mod signals;
 mod progress;
 mod report;
 
 pub(crate) use progress::ProgressLine;
 pub(crate) use report::report;
-pub(crate) use run::{Screen, Stop, execute};
+pub(crate) use run::{CopyData, Screen, Stop, execute};
 pub(crate) use signals::Interrupt;
 
 use crate::config::Config;
 use crate::demo;
 use crate::engine::EngineBuilder;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use polder_catalog::{Error, Kind, Result, SqlState};
 use std::io;
@@ -41,24 +43,36 @@ enum Command {
     Demo(demo::Arguments),
     /// A shell on a terminal; runs -c, -f or standard input otherwise.
     Sql(sql::Arguments),
+    /// Looks into the log of a data directory, also while it is in use.
+    Log(log::Arguments),
 }
 
 /// Where an engine keeps its definitions and reads its settings.
 #[derive(Debug, clap::Args)]
 struct EngineArguments {
     /// The data directory. A temporary one that goes with the engine, if not given.
-    #[arg(long, value_name = "DIR", env = "POLDER_DATA")]
+    #[arg(long, value_name = "DIR", env = "POLDER_DATA", value_parser = path())]
     data: Option<PathBuf>,
     /// The configuration file, polder.toml.
-    #[arg(long, value_name = "FILE", env = "POLDER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "POLDER_CONFIG", value_parser = path())]
     config: Option<PathBuf>,
+}
+
+/// A path that may be empty: an empty variable is the same as none.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 impl EngineArguments {
     /// The builder, told what was given.
     fn apply(&self, builder: EngineBuilder) -> Result<EngineBuilder> {
-        let config = self.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
-        // An empty POLDER_DATA is the same as none.
+        let config = self
+            .config
+            .as_deref()
+            .filter(|path| !path.as_os_str().is_empty())
+            .map(Config::load)
+            .transpose()?
+            .unwrap_or_default();
         let data = self.data.clone().filter(|path| !path.as_os_str().is_empty());
         Ok(builder.data_dir(data).config(config).allow_local_files(true))
     }
@@ -73,6 +87,7 @@ pub fn main(builder: EngineBuilder) -> ExitCode {
     install_logging();
     let done = start_runtime().and_then(|runtime| {
         let done = match arguments.command {
+            Command::Log(log) => log::run(&log),
             Command::Demo(demo) => demo::run(&runtime, builder, &demo),
             Command::Sql(sql) => {
                 let inputs = matches.subcommand().map(|(_, matches)| sql.inputs(matches)).unwrap_or_default();
@@ -82,10 +97,12 @@ pub fn main(builder: EngineBuilder) -> ExitCode {
         runtime.shutdown_timeout(LEAVE_TIME);
         done
     });
-    done.unwrap_or_else(|error| {
-        report(&error, &mut io::stderr());
-        ExitCode::FAILURE
-    })
+    done.unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &Error) -> ExitCode {
+    report(error, &mut io::stderr());
+    ExitCode::FAILURE
 }
 
 /// How long the process waits for workers that compute for an interrupted query. Idle ones end at once.

@@ -1,8 +1,9 @@
 //! One statement from its text to its output: watched, cancelled by Ctrl-C, written as it comes.
 
+use crate::cli::input::{Statements, standard_input};
 use crate::cli::{Interrupt, ProgressLine};
 use crate::repl::render::{Format, Layout, sink};
-use crate::session::{Outcome, Progress, Rows, Session};
+use crate::session::{CopyIn, Outcome, Progress, Rows, Session};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use polder_catalog::{Error, Kind, Result, SqlState};
@@ -92,10 +93,16 @@ pub(crate) async fn execute(
     sql: &str,
     screen: &mut Screen,
     interrupt: &Interrupt,
+    data: CopyData<'_>,
 ) -> Result<Duration, Stop> {
     let mut line = ProgressLine::start();
     match run(session, sql, interrupt, &mut line).await? {
         Outcome::Done(tag) => {
+            line.clear();
+            screen.tag(&tag)?;
+        }
+        Outcome::CopyIn(copy) => {
+            let tag = copy_in(copy, data, interrupt).await?;
             line.clear();
             screen.tag(&tag)?;
         }
@@ -108,6 +115,47 @@ pub(crate) async fn execute(
         }
     }
     Ok(line.elapsed())
+}
+
+/// Where the rows of `COPY ... FROM STDIN` come from.
+pub(crate) enum CopyData<'a> {
+    /// The lines after the statement.
+    Statements(&'a mut Statements),
+    /// Standard input, since the statement came another way.
+    StandardInput,
+    /// Nowhere: somebody types statements.
+    Nowhere,
+}
+
+/// Sends the data; Ctrl-C gives it up, and then nothing is written.
+async fn copy_in(mut copy: CopyIn, data: CopyData<'_>, interrupt: &Interrupt) -> Result<String, Stop> {
+    let sending = async {
+        match data {
+            CopyData::Statements(statements) => {
+                while let Some(piece) = statements.data().await? {
+                    copy.write(piece).await?;
+                }
+            }
+            CopyData::StandardInput => {
+                let mut pieces = standard_input();
+                while let Some(piece) = pieces.recv().await {
+                    copy.write(piece?.into()).await?;
+                }
+            }
+            CopyData::Nowhere => {
+                return Err(Stop::Failed(
+                    Error::fix(SqlState::NOT_SUPPORTED, "COPY ... FROM STDIN does not read what is typed here")
+                        .with_hint("name a file, or run polder sql -c 'COPY ... FROM STDIN' < file"),
+                ));
+            }
+        }
+        Ok(copy.finish().await?)
+    };
+    tokio::select! {
+        biased;
+        () = interrupt.next() => Err(Stop::Interrupted),
+        tag = sending => tag,
+    }
 }
 
 async fn run(

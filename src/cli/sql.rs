@@ -1,7 +1,7 @@
 //! `polder sql`: the shell on a terminal, a script otherwise.
 
 use crate::cli::input::{Input, Statement};
-use crate::cli::{EngineArguments, Interrupt, Screen, Stop, execute};
+use crate::cli::{CopyData, EngineArguments, Interrupt, Screen, Stop, execute};
 use crate::engine::{Engine, EngineBuilder};
 use crate::repl;
 use crate::repl::render::{Expanded, Format, Layout};
@@ -87,7 +87,11 @@ async fn script(engine: &Engine, interrupt: &Interrupt, format: Format, inputs: 
             };
             let Some(Statement { text, place }) = statement else { break };
             check_is_sql(&text)?;
-            execute(&session, &text, &mut screen, interrupt).await.map_err(|stop| match (stop, place) {
+            let data = match input {
+                Input::Standard => CopyData::Statements(&mut statements),
+                Input::Text(_) | Input::File(_) => CopyData::StandardInput,
+            };
+            execute(&session, &text, &mut screen, interrupt, data).await.map_err(|stop| match (stop, place) {
                 (Stop::Failed(error), Some(place)) => Stop::Failed(error.at(place)),
                 (stop, _) => stop,
             })?;

@@ -271,7 +271,7 @@ async fn columns(session: &Session, table: &str) -> Result<Vec<String>> {
     // Planning tells the columns; the rows are never asked for.
     match session.run(&format!("SELECT * FROM {table} LIMIT 0")).await? {
         Outcome::Rows(rows) => Ok(rows.schema().fields().iter().map(|field| field.name().clone()).collect()),
-        Outcome::Done(_) => Ok(Vec::new()),
+        Outcome::Done(_) | Outcome::CopyIn(_) => Ok(Vec::new()),
     }
 }
 

@@ -8,7 +8,7 @@ mod complete;
 mod history;
 pub(crate) mod render;
 
-use crate::cli::{Interrupt, Screen, Stop, execute, report};
+use crate::cli::{CopyData, Interrupt, Screen, Stop, execute, report};
 use crate::engine::Engine;
 use crate::session::Session;
 use crate::sql::split::Splitter;
@@ -160,7 +160,7 @@ impl Shell<'_> {
     /// Runs one statement; what goes wrong with it is told, and the shell goes on.
     fn statement(&mut self, sql: &str) -> Result<(), Stop> {
         self.interrupt.forget();
-        let running = execute(&self.session, sql, &mut self.screen, &self.interrupt);
+        let running = execute(&self.session, sql, &mut self.screen, &self.interrupt, CopyData::Nowhere);
         let ended = self.runtime.block_on(running);
         self.completion.outdate(sql);
         match ended {
