@@ -1,4 +1,4 @@
-//! The lake of the tour: products and two years of orders as Parquet, refunds as CSV.
+//! The files of the tour: products in the lake, and two years of orders before the topic, all Parquet.
 
 use super::customers::CUSTOMERS;
 use super::random::Random;
@@ -7,12 +7,11 @@ use arrow::array::{
 };
 use datafusion::parquet::arrow::ArrowWriter;
 use std::error::Error;
-use std::fmt::Write;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
-type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+pub(super) type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 const ORDERS_PER_YEAR: usize = 10_000;
 /// 2024-01-01 and 2025-01-01, in seconds.
@@ -20,7 +19,7 @@ const YEARS: [(u32, i64); 2] = [(2024, 1_704_067_200), (2025, 1_735_689_600)];
 const SECONDS_PER_YEAR: usize = 365 * 86_400;
 
 /// Category, name, price in cents.
-const PRODUCTS: [(&str, &str, i128); 12] = [
+pub(super) const PRODUCTS: [(&str, &str, i128); 12] = [
     ("bikes", "city bike", 64_900),
     ("bikes", "cargo bike", 289_900),
     ("bikes", "children's bike", 24_900),
@@ -37,17 +36,16 @@ const PRODUCTS: [(&str, &str, i128); 12] = [
 
 /// Writes all files below `folder`, which is made.
 pub(super) fn write(folder: &Path) -> Result<()> {
-    let orders = folder.join("orders");
-    fs::create_dir_all(&orders)?;
-    write_parquet(&folder.join("products.parquet"), &products()?)?;
+    let (lake, history) = (folder.join("lake"), folder.join("history"));
+    fs::create_dir_all(&lake)?;
+    fs::create_dir_all(&history)?;
+    write_parquet(&lake.join("products.parquet"), &products()?)?;
     let mut random = Random::new(42);
-    let mut refunds = String::from("order_id,reason\n");
     for (at, (year, start)) in YEARS.into_iter().enumerate() {
-        let first = at * ORDERS_PER_YEAR;
-        write_parquet(&orders.join(format!("{year}.parquet")), &year_of_orders(first, start, &mut random)?)?;
-        refund_some(first, &mut random, &mut refunds)?;
+        let orders = year_of_orders(at * ORDERS_PER_YEAR, start, &mut random)?;
+        write_parquet(&history.join(format!("{year}.parquet")), &orders)?;
     }
-    Ok(fs::write(folder.join("refunds.csv"), refunds)?)
+    Ok(())
 }
 
 fn products() -> Result<RecordBatch> {
@@ -84,17 +82,6 @@ fn year_of_orders(first: usize, start: i64, random: &mut Random) -> Result<Recor
         ("quantity", Arc::new(Int32Array::from(quantities))),
     ];
     Ok(RecordBatch::try_from_iter(columns)?)
-}
-
-/// One order in twenty comes back.
-fn refund_some(first: usize, random: &mut Random, refunds: &mut String) -> Result<()> {
-    const REASONS: [&str; 4] = ["damaged", "wrong size", "too late", "changed my mind"];
-    for order in first + 1..=first + ORDERS_PER_YEAR {
-        if random.below(20) == 0 {
-            writeln!(refunds, "{order},{}", random.pick(&REASONS))?;
-        }
-    }
-    Ok(())
 }
 
 fn write_parquet(path: &Path, rows: &RecordBatch) -> Result<()> {

@@ -1,16 +1,18 @@
 //! `polder demo`: three questions to a shop whose data lies in several stores, with what each store was asked.
 //!
-//! Everything is made for the tour, in the temporary data directory of its engine, and goes with it: a lake of Parquet and
-//! CSV files, and a customer database in memory. Nothing needs to be installed and nothing is left behind. With `--postgres`
-//! the customers live in that server instead, in a schema that is dropped at the end.
+//! Everything is made for the tour, in the temporary data directory of its engine, and goes with it: orders in a topic of the
+//! log, products in a lake of files, reviews in a search index, and a customer database in memory. Nothing needs to be
+//! installed and nothing is left behind. With `--postgres` the customers live in that server instead, in a schema that is
+//! dropped at the end.
 
 mod lake;
+mod reviews;
 mod crm;
 mod postgres;
 mod customers;
 mod random;
 
-use crate::cli::{Interrupt, Screen, Stop, execute};
+use crate::cli::{CopyData, Interrupt, Screen, Stop, execute};
 use crate::engine::{Engine, EngineBuilder};
 use crate::repl;
 use crate::repl::render::{Expanded, Format, Layout};
@@ -42,21 +44,21 @@ struct Question {
 const QUESTIONS: [Question; 3] = [
     Question {
         asks: "Which categories sell best?",
-        shows: "Two tables of one lake. The plan reads only the columns that the question needs.",
+        shows: "Orders are records of a topic, products are a Parquet file. Each is asked for the columns that count.",
         query: "\
 SELECT p.category, count(*) AS orders, sum(o.quantity * p.price) AS revenue
-FROM lake.orders o JOIN lake.products p ON p.id = o.product_id
+FROM orders o JOIN lake.products p ON p.id = o.product_id
 WHERE o.ordered_at >= '2025-01-01'
 GROUP BY p.category
 ORDER BY revenue DESC",
     },
     Question {
         asks: "Who are the five best customers in the Netherlands?",
-        shows: "Orders are files, customers are rows of a database. The database is asked for the Dutch only.",
+        shows: "Customers are rows of a database, which is asked for the Dutch only.",
         query: "\
 SELECT c.name, c.city, count(*) AS orders, sum(o.quantity * p.price) AS spent
 FROM crm.customers c
-JOIN lake.orders o ON o.customer_id = c.id
+JOIN orders o ON o.customer_id = c.id
 JOIN lake.products p ON p.id = o.product_id
 WHERE c.country = 'NL'
 GROUP BY c.id, c.name, c.city
@@ -64,18 +66,28 @@ ORDER BY spent DESC, c.name
 LIMIT 5",
     },
     Question {
-        asks: "Where is what we send sent back?",
-        shows: "Refunds came as CSV. Three formats and two systems, one query.",
+        asks: "What do people complain about, and how much of it did we sell?",
+        shows: "Reviews are a search index: breaks, broke and broken are one word. Three kinds of store, one query.",
         query: "\
-SELECT c.country, count(*) AS orders, count(r.order_id) AS refunds,
-       round(100.0 * count(r.order_id) / count(*), 1) AS percent
-FROM lake.orders o
-JOIN crm.customers c ON c.id = o.customer_id
-LEFT JOIN lake.refunds r ON r.order_id = o.id
-GROUP BY c.country
-ORDER BY percent DESC, c.country",
+SELECT p.name, r.complaints, r.stars, s.sold
+FROM (SELECT product_id, count(*) AS complaints, round(avg(stars), 1) AS stars
+      FROM docs.public.reviews
+      WHERE match(body, 'breaks OR \"fell off\"')
+      GROUP BY product_id) r
+JOIN lake.products p ON p.id = r.product_id
+JOIN (SELECT product_id, sum(quantity) AS sold FROM orders GROUP BY product_id) s ON s.product_id = r.product_id
+ORDER BY r.complaints DESC, p.name
+LIMIT 5",
     },
 ];
+
+const ORDERS: &str = "\
+CREATE TOPIC orders (id BIGINT, ordered_at TIMESTAMP, customer_id BIGINT, product_id INT, quantity INT)
+  WITH (shards = 2, key = 'id')";
+
+const REVIEWS: &str = "\
+CREATE TABLE docs.public.reviews (
+  id BIGINT PRIMARY KEY, product_id INT, stars INT, body TEXT WITH (analyzer = 'english'))";
 
 const NEXT: &str = "\
 What to try next, with your own data:
@@ -86,16 +98,18 @@ What to try next, with your own data:
   CREATE CATALOG shop USING postgres
     WITH (url = 'postgres://you@localhost:5432/shop', password = 'env:SHOP_PASSWORD');
   CREATE CATALOG lake USING object_store WITH (location = 's3://bucket/prefix');
+  CREATE CATALOG docs USING search WITH (path = '/var/lib/polder/docs');
+  CREATE TOPIC events (id BIGINT, what TEXT) WITH (key = 'id');
   CHECK CATALOG shop;
   SHOW TABLES FROM shop;
 
-`polder sql --data DIR` keeps what you create.";
+`polder sql --data DIR` keeps what you create; `polder log cat --data DIR` shows the log that it is kept in.";
 
 /// Takes the tour.
 pub(crate) fn run(runtime: &Runtime, builder: EngineBuilder, arguments: &Arguments) -> Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
     runtime.block_on(async {
-        let engine = builder.connector(Arc::new(crm::DemoCrm)).data_dir(None).open().await?;
+        let engine = builder.connector(Arc::new(crm::DemoCrm)).data_dir(None).allow_local_files(true).open().await?;
         let toured = Box::pin(visit(engine, &interrupt, arguments)).await;
         match toured {
             Ok(()) | Err(Stop::Unread) => Ok(ExitCode::SUCCESS),
@@ -129,13 +143,23 @@ async fn tour(engine: &Engine, interrupt: &Interrupt, schema: Option<&Schema>) -
         customers: schema.map_or("crm.customers".to_string(), |schema| format!("crm.{}.customers", schema.name)),
     };
     let folder = engine.data_dir().join("demo");
-    lake::write(&folder).map_err(|error| unwritten(error.as_ref()))?;
+    lake::write(&folder).and_then(|()| reviews::write(&folder)).map_err(|error| unwritten(error.as_ref()))?;
 
-    guide.say("Polder: one query over several stores.\n\nA shop keeps its orders in a lake of files, and its customers in a database.\nBoth are attached as catalogs:\n")?;
-    let location = sql::literal(&folder.display().to_string());
-    guide.shown(&format!("CREATE CATALOG lake USING object_store WITH (location = {location})")).await?;
+    guide.say(
+        "Polder: one query over several stores, and the log that keeps what is derived from them true.\n\n\
+         A shop has its products in a lake of files and its customers in a database. Both are attached as catalogs:\n",
+    )?;
+    let path = |name: &str| sql::literal(&folder.join(name).display().to_string());
+    guide.shown(&format!("CREATE CATALOG lake USING object_store WITH (location = {})", path("lake"))).await?;
     guide.shown(&schema.map_or("CREATE CATALOG crm USING demo_crm".to_string(), Schema::catalog)).await?;
-    guide.shown("SHOW TABLES FROM lake").await?;
+    guide.say("\nOrders are appended to a topic of the log. What came in before is copied from files:\n")?;
+    guide.shown(ORDERS).await?;
+    guide.shown(&format!("INSERT INTO orders SELECT * FROM {}", path("history/*.parquet"))).await?;
+    guide.say("\nReviews are searched by their words, so they are kept in a search index, which follows the log:\n")?;
+    guide.shown(&format!("CREATE CATALOG docs USING search WITH (path = {})", path("docs"))).await?;
+    guide.shown(REVIEWS).await?;
+    guide.shown(&format!("COPY docs.public.reviews FROM {}", path("reviews.ndjson"))).await?;
+    guide.shown("SHOW TABLES").await?;
     for (number, question) in QUESTIONS.iter().enumerate() {
         guide.answer(number + 1, question).await?;
     }
@@ -180,7 +204,7 @@ impl Guide<'_> {
     }
 
     async fn execute(&mut self, statement: &str) -> Result<(), Stop> {
-        execute(&self.session, statement, &mut self.screen, self.interrupt).await.map(drop)
+        execute(&self.session, statement, &mut self.screen, self.interrupt, CopyData::Nowhere).await.map(drop)
     }
 }
 
