@@ -3,6 +3,7 @@
 //! The tests compare the pages with the committed ones; `POLDER_UPDATE=1` rewrites those.
 
 use crate::config;
+use crate::execute;
 use crate::session::SETTINGS;
 use polder_catalog::{Connector, OptionSpec, Registry};
 use std::fmt::Write;
@@ -95,6 +96,10 @@ fn sql(functions: &[String]) -> String {
         [syntax.to_string(), rest.trim_matches([':', '.', ' ']).to_string()]
     });
     page.push_str(&table(["statement", "note"], rows));
+    page.push_str("\n## Options of CREATE TOPIC\n");
+    page.push_str(&option_table("option", execute::TOPIC_OPTIONS));
+    page.push_str("\n## Options of COPY\n");
+    page.push_str(&option_table("option", execute::COPY_OPTIONS));
     page.push_str("\n## Table functions\n\n`query('catalog', 'text')` hands a text to a source that has a language of its own, untouched, and reads what it answers. `'folder/*.parquet'` in place of a table reads local files, in the command line only.\n");
     page.push_str("\n## Functions\n\n");
     let _ = writeln!(page, "{}", functions.iter().map(|name| code(name)).collect::<Vec<_>>().join(", "));

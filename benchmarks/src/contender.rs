@@ -99,7 +99,7 @@ pub(crate) async fn engine(statements: &[String]) -> Result<Engine> {
 pub(crate) async fn query(session: &Session, sql: &str) -> Result<Rows> {
     match session.run(sql).await? {
         Outcome::Rows(rows) => Ok(rows),
-        Outcome::Done(tag) => Err(format!("a query returned no rows but {tag:?}: {sql}").into()),
+        other => Err(format!("a query returned no rows but {other:?}: {sql}").into()),
     }
 }
 

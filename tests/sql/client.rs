@@ -46,6 +46,7 @@ impl Client {
         match self {
             Self::Embedded(session) => match session.run(sql).await? {
                 Outcome::Done(_) => Ok(Answer::Done),
+                Outcome::CopyIn(copy) => copy.finish().await.map(|_| Answer::Done),
                 Outcome::Rows(rows) => {
                     let columns = rows.schema().fields().len();
                     Ok(Answer::Rows { columns, rows: render::rows(&rows.collect().await?) })

@@ -90,7 +90,7 @@ async fn run(session: &Session, sql: &str) -> Result<Vec<arrow::array::RecordBat
     let failed = |error: polder::Error| Failed::from(format!("{}\nin: {sql}", crate::client::error_text(&error)));
     match session.run(sql).await.map_err(failed)? {
         Outcome::Rows(rows) => rows.collect().await.map_err(failed),
-        Outcome::Done(_) => Ok(Vec::new()),
+        Outcome::Done(_) | Outcome::CopyIn(_) => Ok(Vec::new()),
     }
 }
 
