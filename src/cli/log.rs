@@ -5,7 +5,9 @@ use crate::commit::log_error;
 use crate::repl::render::{Expanded, Format, Layout, sink};
 use crate::repl::terminal_width;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::FieldRef;
 use arrow::json::LineDelimitedWriter;
+use chrono::{DateTime, SecondsFormat};
 use polder_catalog::{Error, Kind, Result, SqlState};
 use polder_log::store::{
     CommitTime, Encoding, Entry, EntryKind, EntryNumber, Expectation, Hash, Inspection, LogOptions, Part, Root,
@@ -139,7 +141,7 @@ fn as_json(entry: &Entry) -> Value {
     object.insert("kind".to_string(), json!(kind(header.kind)));
     object.insert("offset".to_string(), json!(header.first_offset.0));
     object.insert("records".to_string(), json!(header.record_count));
-    object.insert("time".to_string(), json!(header.commit_time.to_string()));
+    object.insert("time".to_string(), json!(iso_8601(header.commit_time)));
     object.insert("bytes".to_string(), json!(entry.stored_bytes()));
     if let Some(id) = &header.attributes.request_id {
         object.insert("request_id".to_string(), json!(id));
@@ -153,6 +155,13 @@ fn as_json(entry: &Entry) -> Value {
     });
     object.insert("parts".to_string(), Value::Array(parts.collect()));
     Value::Object(object)
+}
+
+fn iso_8601(time: CommitTime) -> String {
+    match DateTime::from_timestamp_micros(time.0) {
+        Some(time) => time.to_rfc3339_opts(SecondsFormat::Micros, true),
+        None => time.to_string(),
+    }
 }
 
 fn kind(kind: EntryKind) -> String {
@@ -175,9 +184,13 @@ fn part_as_json(entry: &Entry, part: &Part) -> Value {
     if let Some(weights) = &part.weights {
         object.insert("weights".to_string(), json!(weights));
     }
-    let told = if part.encoding == Encoding::BYTES { Ok(bytes_as_json(&part.payload)) } else { rows(entry, part) };
+    let (name, told) = match (entry.header().kind, part.encoding) {
+        (EntryKind::SCHEMA, _) => ("columns", columns(entry, part)),
+        (_, Encoding::BYTES) => ("rows", Ok(bytes_as_json(&part.payload))),
+        _ => ("rows", rows(entry, part)),
+    };
     match told {
-        Ok(rows) => object.insert("rows".to_string(), rows),
+        Ok(told) => object.insert(name.to_string(), told),
         Err(reason) => object.insert("error".to_string(), json!(reason)),
     };
     Value::Object(object)
@@ -191,10 +204,14 @@ fn bytes_as_json(bytes: &[u8]) -> Value {
     Value::Array(vec![value])
 }
 
+/// What an entry of the store's own says: the columns of later parts.
+fn columns(entry: &Entry, part: &Part) -> Result<Value, String> {
+    let schema = entry.schema(part.id).map_err(|error| error.message().to_string())?;
+    let column = |field: &FieldRef| json!({ "name": field.name(), "type": field.data_type().to_string() });
+    Ok(Value::Array(schema.fields().iter().map(column).collect()))
+}
+
 fn rows(entry: &Entry, part: &Part) -> Result<Value, String> {
-    if entry.header().kind == EntryKind::SCHEMA {
-        return Ok(json!([]));
-    }
     let schema = entry.schema(part.id).map_err(|error| error.message().to_string())?;
     let batch = part.to_batch(&schema, None).map_err(|error| error.message().to_string())?;
     let mut lines = LineDelimitedWriter::new(Vec::new());

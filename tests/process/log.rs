@@ -39,6 +39,7 @@ fn a_stopped_log_is_listed_printed_and_verified() {
     assert!(definitions.contains(r#""kind":"definition""#) && definitions.contains("create_topic"), "{definitions}");
     let records =
         good(&["log", "cat", "--data", &data, "clicks-1-0"]) + &good(&["log", "cat", "--data", &data, "clicks-1-1"]);
+    assert!(records.contains(r#"{"name":"user_id","type":"Int64"}"#), "{records}");
     assert_eq!(records.matches(r#""url":"https://example.com/"#).count(), 50, "{records}");
     let roots = good(&["log", "root", "--data", &data]);
     assert_eq!(roots.lines().count(), 3, "{roots}");
