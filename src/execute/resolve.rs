@@ -184,7 +184,8 @@ impl<'a> Resolver<'a> {
         match source.dataset(self.context, &name.schema, &name.table).await? {
             Some(dataset) => {
                 let federation = if self.context.pushdown() { source.federation() } else { None };
-                let table = SourceTable::new(name, dataset, federation);
+                let takes_keys = self.context.pushdown() && source.capabilities().keys;
+                let table = SourceTable::new(name, dataset, federation).taking_keys(takes_keys);
                 Ok(Arc::new(table.hiding(|column| columns.contains(column))))
             }
             None => Err(self.no_table(source, &name).await),

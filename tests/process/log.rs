@@ -157,6 +157,14 @@ fn ndjson_goes_from_one_polder_to_another() {
     assert_eq!(copy(&format!("COPY clicks FROM '{}'", file.display()), None), "COPY 50");
     let csv = "user_id,url\n7,\"a,b\"\n8,\n";
     assert_eq!(copy("COPY clicks FROM STDIN WITH (format csv)", Some(csv)), "COPY 2");
+    let swapped = pipe(
+        Command::new(polder()),
+        &["sql", "--data", &other, "-c", "COPY clicks FROM STDIN WITH (format csv)"],
+        "url,user_id\n1,2\n",
+    );
+    assert_eq!(swapped.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&swapped.stderr).into_owned();
+    assert!(said.contains("names (url, user_id), written are (user_id, url)"), "{said}");
     let among = "COPY clicks FROM STDIN;\n{\"user_id\": 9, \"url\": \"x\"}\n\\.\nSELECT count(*) AS n FROM clicks;\n";
     let mut command = Command::new(polder());
     command.args(["sql", "--data", &other, "--format", "csv"]).env_remove("POLDER_DATA");

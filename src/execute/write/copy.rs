@@ -33,7 +33,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "how the rows are written; auto tells it by the name of the file, and takes NDJSON from standard input",
     )
     .default("auto"),
-    OptionSpec::new("header", OptionKind::Boolean, "whether the first line of CSV names the columns").default("true"),
+    OptionSpec::new(
+        "header",
+        OptionKind::Boolean,
+        "whether the first line of CSV names the columns; it must name those that are written, in order",
+    )
+    .default("true"),
     OptionSpec::new("delimiter", OptionKind::Text, "the character between CSV fields").default(","),
 ];
 
@@ -42,6 +47,8 @@ const COPIED: &str = "copied rows";
 /// Pieces of the input on their way to the decoder, and the size of one.
 const PIECES_AHEAD: usize = 4;
 const PIECE_BYTES: usize = 256 * 1024;
+/// A first line that is longer names no columns.
+const HEADER_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -268,6 +275,8 @@ impl PartitionStream for Copied {
 /// Bytes to batches.
 struct Decoder {
     reader: Reader,
+    /// The columns that the first line must name, and what is between them, until it was read.
+    header: Option<(SchemaRef, u8)>,
     /// What the reader has not taken of the last piece.
     rest: Bytes,
     ended: bool,
@@ -280,6 +289,10 @@ enum Reader {
 
 impl Decoder {
     fn new(schema: &SchemaRef, format: Format, rows: usize) -> datafusion::common::Result<Self> {
+        let header = match format {
+            Format::Csv { header: true, delimiter } => Some((Arc::clone(schema), delimiter)),
+            Format::Csv { .. } | Format::Ndjson | Format::Parquet => None,
+        };
         let reader = match format {
             Format::Csv { header, delimiter } => {
                 let builder = arrow::csv::ReaderBuilder::new(Arc::clone(schema));
@@ -291,13 +304,17 @@ impl Decoder {
                 Reader::Ndjson(Box::new(builder.with_strict_mode(true).with_batch_size(rows).build_decoder()?))
             }
         };
-        Ok(Self { reader, rest: Bytes::new(), ended: false })
+        Ok(Self { reader, header, rest: Bytes::new(), ended: false })
     }
 
     async fn next(
         &mut self,
         pieces: &mut mpsc::Receiver<Result<Bytes>>,
     ) -> datafusion::common::Result<Option<RecordBatch>> {
+        if let Some((schema, delimiter)) = self.header.take() {
+            self.first_line(pieces).await?;
+            check_header(&self.rest, &schema, delimiter)?;
+        }
         loop {
             if self.rest.is_empty() && !self.ended {
                 match pieces.recv().await {
@@ -320,6 +337,22 @@ impl Decoder {
         }
     }
 
+    /// Reads on until the first line is here.
+    async fn first_line(&mut self, pieces: &mut mpsc::Receiver<Result<Bytes>>) -> Result<()> {
+        let mut line = Vec::new();
+        while !line.contains(&b'\n') && line.len() <= HEADER_BYTES_MAX {
+            match pieces.recv().await {
+                Some(piece) => line.extend_from_slice(&piece?),
+                None => {
+                    self.ended = true;
+                    break;
+                }
+            }
+        }
+        self.rest = line.into();
+        Ok(())
+    }
+
     fn decode(&mut self) -> Result<usize> {
         match &mut self.reader {
             Reader::Ndjson(decoder) => decoder.decode(&self.rest),
@@ -335,6 +368,24 @@ impl Decoder {
         };
         Ok(batch.map_err(|error| wrong_row(&error))?)
     }
+}
+
+/// A header in another order would put every value into another column.
+fn check_header(input: &[u8], schema: &SchemaRef, delimiter: u8) -> Result<()> {
+    let line = input.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+    let line = line.trim_start_matches('\u{feff}');
+    let named: Vec<&str> = line.split(char::from(delimiter)).map(|name| name.trim().trim_matches('"')).collect();
+    let wanted: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    if line.is_empty() || named.iter().map(|name| name.to_lowercase()).eq(wanted.iter().map(|name| name.to_lowercase()))
+    {
+        return Ok(());
+    }
+    let message =
+        format!("the first line of the input names ({}), written are ({})", named.join(", "), wanted.join(", "));
+    Err(Error::fix(SqlState::FORMAT, message).with_hint(
+        "name the columns in the order of the input: COPY table (column, ...); or say WITH (format csv, header false)",
+    ))
 }
 
 fn wrong_row(error: &ArrowError) -> Error {
