@@ -28,6 +28,9 @@ pub struct Capabilities {
     pub aggregate: Support,
     /// Joining two of its own tables.
     pub join: Support,
+    /// Reading only the rows with the keys that a join turned out to have:
+    /// [`Scan::with_runtime_filters`](crate::Scan::with_runtime_filters).
+    pub keys: bool,
     /// One snapshot for all scans of a query.
     pub snapshot: bool,
     /// Whether an entry is applied as one transaction.
@@ -43,6 +46,7 @@ impl Capabilities {
         top_n: Support::No,
         aggregate: Support::No,
         join: Support::No,
+        keys: false,
         snapshot: false,
         transactions: false,
     };

@@ -18,6 +18,7 @@ pub struct SourceTable {
     name: TableName,
     dataset: Dataset,
     federation: Option<Arc<dyn Federation>>,
+    takes_keys: bool,
     /// The columns that the query sees, by their places in the provider's schema.
     exposed: Vec<usize>,
     schema: SchemaRef,
@@ -27,7 +28,7 @@ impl SourceTable {
     /// A dataset under its full name; `federation` is `None` for a source that takes no fragments, or with pushdown off.
     pub fn new(name: TableName, dataset: Dataset, federation: Option<Arc<dyn Federation>>) -> Self {
         let schema = dataset.provider.schema();
-        Self { name, dataset, federation, exposed: (0..schema.fields().len()).collect(), schema }
+        Self { name, dataset, federation, takes_keys: false, exposed: (0..schema.fields().len()).collect(), schema }
     }
 
     /// The same without the hidden columns, but for those that are `named`.
@@ -39,6 +40,17 @@ impl SourceTable {
         let fields: Vec<_> = exposed.iter().map(|at| Arc::clone(&all.fields()[*at])).collect();
         let schema = Arc::new(Schema::new_with_metadata(fields, all.metadata().clone()));
         Self { exposed, schema, ..self }
+    }
+
+    /// The same, of a source that may be asked for the [keys](crate::Capabilities::keys) of a join.
+    #[must_use]
+    pub fn taking_keys(self, takes_keys: bool) -> Self {
+        Self { takes_keys, ..self }
+    }
+
+    /// Whether its scan makes use of the keys of a join.
+    pub fn takes_keys(&self) -> bool {
+        self.takes_keys
     }
 
     /// The full name.

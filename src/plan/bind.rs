@@ -18,7 +18,9 @@ use datafusion::catalog::{
     SchemaProvider, TableFunctionArgs, TableFunctionImpl, TableProvider,
 };
 use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result as DataFusionResult, ScalarValue, plan_datafusion_err};
+use datafusion::datasource::source_as_provider;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
@@ -28,11 +30,12 @@ use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DataFusionStatement;
-use polder_catalog::{Error, ReadContext, Result, SqlState};
+use polder_catalog::{Error, ReadContext, Result, SourceTable, SqlState};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Keys of a join that are told apart for the source of its other side.
+/// Keys of a join that are told apart for the source of its other side: as many as are worth a statement. DataFusion's own
+/// bounds suit files.
 const KEYS_MAX: usize = 10_000;
 const KEYS_BYTES_MAX: usize = 1 << 20;
 
@@ -73,10 +76,6 @@ pub(crate) fn template(
     options.sql_parser.dialect = datafusion::common::config::Dialect::PostgreSQL;
     // As in PostgreSQL, 0.1 is a number of exactly one tenth.
     options.sql_parser.parse_float_as_decimal = true;
-    // A source is asked for the keys of a join one by one as long as that is worth a statement; DataFusion's own bounds suit
-    // files.
-    options.optimizer.hash_join_inlist_pushdown_max_distinct_values = KEYS_MAX;
-    options.optimizer.hash_join_inlist_pushdown_max_size = KEYS_BYTES_MAX;
     if let Some(partitions) = config.engine.target_partitions {
         options.execution.target_partitions = partitions.max(1);
     }
@@ -146,7 +145,12 @@ impl<'a> Planner<'a> {
         }
     }
 
-    async fn finish(&self, state: SessionState, plan: LogicalPlan) -> Result<Planned> {
+    async fn finish(&self, mut state: SessionState, plan: LogicalPlan) -> Result<Planned> {
+        if takes_keys(&plan).map_err(Error::from_datafusion)? {
+            let optimizer = &mut state.config_mut().options_mut().optimizer;
+            optimizer.hash_join_inlist_pushdown_max_distinct_values = KEYS_MAX;
+            optimizer.hash_join_inlist_pushdown_max_size = KEYS_BYTES_MAX;
+        }
         let optimized = state.optimize(&plan).and_then(one_zero).map_err(Error::from_datafusion)?;
         let (logical, declined) = federate::push(optimized)?;
         let physical = state.query_planner().create_physical_plan(&logical, &state).await;
@@ -164,6 +168,19 @@ impl<'a> Planner<'a> {
         state.mark_start_execution();
         Ok(state)
     }
+}
+
+/// Whether some source makes use of the keys of a join.
+fn takes_keys(plan: &LogicalPlan) -> DataFusionResult<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let provider = source_as_provider(&scan.source)?;
+            found |= provider.downcast_ref::<SourceTable>().is_some_and(SourceTable::takes_keys);
+        }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }
 
 /// Nothing here waits: every table is in memory.

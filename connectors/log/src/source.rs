@@ -207,6 +207,7 @@ impl Source for LogSource {
             filter: Support::Exact,
             limit: Support::Exact,
             top_n: Support::Inexact,
+            keys: true,
             snapshot: true,
             ..Capabilities::NONE
         }

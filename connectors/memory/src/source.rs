@@ -111,6 +111,7 @@ impl Source for MemorySource {
             projection: Support::Exact,
             filter: Support::Exact,
             limit: Support::Exact,
+            keys: false,
             snapshot: true,
             transactions: true,
             ..Capabilities::NONE

@@ -58,6 +58,7 @@ impl Source for PostgresSource {
             top_n: Support::Exact,
             aggregate: Support::Exact,
             join: Support::Exact,
+            keys: true,
             snapshot: true,
             transactions: false,
         }

@@ -80,6 +80,7 @@ impl Source for SearchSource {
             top_n: Support::Exact,
             aggregate: Support::Exact,
             join: Support::No,
+            keys: true,
             snapshot: true,
             // Readers of this process see an entry whole. After a crash between the commits of two tables, one is ahead
             // until the entry is applied again.
