@@ -204,6 +204,11 @@ impl Inner {
         self.topics.get_or_try_init(open).await
     }
 
+    /// The topics, if the log was opened for them.
+    pub(crate) fn opened_topics(&self) -> Option<&Arc<LogSource>> {
+        self.topics.get()
+    }
+
     /// What an entry says about the statement that writes it.
     pub(crate) fn attributes(&self) -> Attributes {
         Attributes { request_id: Some(self.env.next_query()), ..Attributes::default() }

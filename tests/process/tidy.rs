@@ -62,7 +62,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ),
     ("catalogs", &["definitions", "sql"]),
     ("follow", &["catalogs", "commit", "definitions"]),
-    ("retain", &["commit", "engine"]),
+    ("retain", &["engine"]),
     ("commit", &[]),
     ("definitions", &["commit", "sql"]),
     ("config", &[]),
