@@ -144,3 +144,34 @@ async fn a_dropped_query_gives_its_memory_back() {
     }
     panic!("{} bytes are still reserved", engine.0.runtime.memory_pool.reserved());
 }
+
+/// A statement that waited for its turn writes the table as it is then, not as it was when it began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_and_columns_may_change_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::builder().open().await.unwrap();
+    let path = directory.path().join("docs").display().to_string();
+    run(&engine, &format!("CREATE CATALOG docs USING search WITH (path = '{path}')")).await.unwrap();
+    run(&engine, "CREATE TABLE docs.public.t (id BIGINT PRIMARY KEY, gone TEXT, body TEXT)").await.unwrap();
+    let statement = |sql: String| {
+        let engine = engine.clone();
+        tokio::spawn(async move { run(&engine, &sql).await })
+    };
+    let writes = (0..24).map(|id| match id % 8 {
+        0 => format!("ALTER TABLE docs.public.t ADD COLUMN c{id} TEXT"),
+        4 => format!(
+            "ALTER TABLE docs.public.t DROP COLUMN {}",
+            if id == 4 { "gone".to_string() } else { format!("c{}", id - 12) }
+        ),
+        _ => format!("INSERT INTO docs.public.t (id, body) VALUES ({id}, 'row {id}')"),
+    });
+    let mut failed = Vec::new();
+    for task in writes.map(statement).collect::<Vec<_>>() {
+        failed.extend(task.await.unwrap().err());
+    }
+    // A column is perhaps dropped before it is added; nothing else may fail.
+    assert!(failed.iter().all(|error| error.state() == SqlState::NO_COLUMN), "{failed:?}");
+    assert_eq!(run(&engine, "SELECT state FROM polder.system.freshness").await.unwrap(), ["following"]);
+    let wrong = "SELECT count(*) FROM docs.public.t WHERE body = 'row ' || id";
+    assert_eq!(run(&engine, wrong).await.unwrap(), ["18"]);
+}

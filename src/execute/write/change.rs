@@ -27,6 +27,7 @@ pub(super) async fn insert(
 ) -> Result<u64> {
     let engine = &session.engine.0;
     let _turn = engine.turns.take(&table.catalog).await;
+    let table = &current(engine, table)?;
     let schema = table.arrow_schema();
     let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
     let mut rows = rows::start(session, context, &fields, columns, source).await?;
@@ -50,6 +51,7 @@ pub(super) async fn update(
 ) -> Result<u64> {
     let engine = &session.engine.0;
     let _turn = engine.turns.take(&table.catalog).await;
+    let table = &current(engine, table)?;
     let (schema, assigned) = (table.arrow_schema(), assigned(table, assignments)?);
     let changes_key = table.key_names().iter().any(|name| assigned.contains_key(name));
     // The old row, then the new one: both come of one read.
@@ -91,6 +93,7 @@ pub(super) async fn delete(
 ) -> Result<u64> {
     let engine = &session.engine.0;
     let _turn = engine.turns.take(&table.catalog).await;
+    let table = &current(engine, table)?;
     let schema = table.arrow_schema();
     let query = select(table, schema.fields().iter().map(|field| column(field.name())).collect(), condition)?;
     let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
@@ -102,6 +105,15 @@ pub(super) async fn delete(
         entry.add_changes(table.schema_id(), &batch, Some(&weights)).map_err(log_error)?;
     }
     commit(engine, context, table, entry).await
+}
+
+/// The table as it is now that nobody else defines or writes it: it may have been altered while this statement waited.
+fn current(engine: &Inner, table: &TableDefinition) -> Result<TableDefinition> {
+    let catalogs = engine.catalogs();
+    let found = catalogs.tables.values().find(|known| known.id == table.id);
+    found
+        .cloned()
+        .ok_or_else(|| Error::fix(SqlState::NO_TABLE, format!("table {} was dropped meanwhile", table.full_name())))
 }
 
 /// Makes the entry durable and waits until the table shows it; how many records it had.
