@@ -45,6 +45,12 @@ enum Choice {
     ParquetQueries,
     /// From the shell to the first answer, and the memory of a shell that waits
     Start,
+    /// Search hits joined to a large PostgreSQL table
+    KeyShipping,
+    /// Every record of a topic, and its last one
+    LogScan,
+    /// The ten best of six thousand mails for each of many questions
+    SearchTop10,
 }
 
 /// What can be measured.
@@ -56,11 +62,22 @@ pub(crate) enum Workload {
     FederatedJoin,
     ParquetQueries,
     Start,
+    KeyShipping,
+    LogScan,
+    SearchTop10,
 }
 
 impl Workload {
-    const ALL: [Self; 5] =
-        [Self::PostgresScan, Self::PostgresAggregate, Self::FederatedJoin, Self::ParquetQueries, Self::Start];
+    const ALL: [Self; 8] = [
+        Self::PostgresScan,
+        Self::PostgresAggregate,
+        Self::FederatedJoin,
+        Self::ParquetQueries,
+        Self::Start,
+        Self::KeyShipping,
+        Self::LogScan,
+        Self::SearchTop10,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -69,6 +86,9 @@ impl Workload {
             Self::FederatedJoin => "federated_join",
             Self::ParquetQueries => "parquet_queries",
             Self::Start => "start",
+            Self::KeyShipping => "key_shipping",
+            Self::LogScan => "log_scan",
+            Self::SearchTop10 => "search_top10",
         }
     }
 }
@@ -105,6 +125,9 @@ impl Arguments {
                 Choice::FederatedJoin => &[Workload::FederatedJoin],
                 Choice::ParquetQueries => &[Workload::ParquetQueries],
                 Choice::Start => &[Workload::Start],
+                Choice::KeyShipping => &[Workload::KeyShipping],
+                Choice::LogScan => &[Workload::LogScan],
+                Choice::SearchTop10 => &[Workload::SearchTop10],
             };
             for workload in chosen {
                 if !workloads.contains(workload) {

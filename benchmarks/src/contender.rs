@@ -33,6 +33,20 @@ impl Contender {
         Self { name: "polder", task: Task::Polder { session: engine.session(), sql: sql.into() } }
     }
 
+    /// The same engine under another name, with these settings.
+    pub(crate) async fn polder_with(
+        name: &'static str,
+        engine: &Engine,
+        settings: &[&str],
+        sql: impl Into<String>,
+    ) -> Result<Self> {
+        let session = engine.session();
+        for setting in settings {
+            session.run(setting).await?;
+        }
+        Ok(Self { name, task: Task::Polder { session, sql: sql.into() } })
+    }
+
     pub(crate) fn data_fusion(name: &'static str, context: &SessionContext, sql: impl Into<String>) -> Self {
         Self { name, task: Task::DataFusion { context: context.clone(), sql: sql.into() } }
     }

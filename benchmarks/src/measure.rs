@@ -31,6 +31,14 @@ impl Samples {
         }
     }
 
+    /// The time that so many of a hundred runs stay within.
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
+        let mut times = self.times.clone();
+        times.sort();
+        let at = (times.len() * percent).div_ceil(100).max(1) - 1;
+        times.get(at).copied().unwrap_or_default()
+    }
+
     pub(crate) fn fastest(&self) -> Duration {
         self.times.iter().min().copied().unwrap_or_default()
     }

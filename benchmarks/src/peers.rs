@@ -43,6 +43,16 @@ impl Peers {
         Peer::start(self.python().args(["connectorx", "--url", url]))
     }
 
+    /// SQLite with these mails in an FTS5 table.
+    pub(crate) fn sqlite(&self, mails: &Path) -> Result<Arc<Peer>> {
+        Peer::start(self.python().arg("sqlite").arg("--mails").arg(mails))
+    }
+
+    /// A PostgreSQL with these mails under a GIN index, asked over its own protocol.
+    pub(crate) fn psycopg(&self, url: &str, mails: &Path) -> Result<Arc<Peer>> {
+        Peer::start(self.python().args(["psycopg", "--url", url]).arg("--mails").arg(mails))
+    }
+
     /// DuckDB's own command line program: the binary itself, not the Python script in front of it.
     pub(crate) fn duckdb_program(&self) -> Result<PathBuf> {
         let libraries = std::fs::read_dir(self.environment.join("lib"))?;

@@ -27,13 +27,15 @@ pub(crate) enum Unit {
     Milliseconds,
     #[serde(rename = "MB")]
     Megabytes,
+    #[serde(rename = "rows")]
+    Rows,
 }
 
 impl Unit {
     fn more_is_better(self) -> bool {
         match self {
             Self::RowsPerSecond => true,
-            Self::Milliseconds | Self::Megabytes => false,
+            Self::Milliseconds | Self::Megabytes | Self::Rows => false,
         }
     }
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Unit {
             Self::RowsPerSecond => "rows/s",
             Self::Milliseconds => "ms",
             Self::Megabytes => "MB",
+            Self::Rows => "rows",
         })
     }
 }
@@ -79,6 +82,23 @@ impl Finding {
     pub(crate) fn memory(measure: &'static str, bytes: u64, limit_megabytes: f64) -> Self {
         let ours = bytes as f64 / 1e6;
         Self { measure, against: "limit", unit: Unit::Megabytes, ours, peer: limit_megabytes, bound: Some(1.0) }
+    }
+
+    /// A time under a limit that we set ourselves.
+    pub(crate) fn within(measure: &'static str, ours: &Samples, limit_milliseconds: f64) -> Self {
+        let ours = milliseconds(ours.median());
+        Self { measure, against: "limit", unit: Unit::Milliseconds, ours, peer: limit_milliseconds, bound: Some(1.0) }
+    }
+
+    /// A rate that we want to reach ourselves.
+    pub(crate) fn at_rate(measure: &'static str, rows: usize, ours: &Samples, wanted: f64) -> Self {
+        let rate = rows as f64 / ours.median().as_secs_f64();
+        Self { measure, against: "goal", unit: Unit::RowsPerSecond, ours: rate, peer: wanted, bound: Some(1.0) }
+    }
+
+    /// Rows that a source sent, under a limit that we set ourselves.
+    pub(crate) fn moved(measure: &'static str, rows: u64, limit: u64) -> Self {
+        Self { measure, against: "limit", unit: Unit::Rows, ours: rows as f64, peer: limit as f64, bound: Some(1.0) }
     }
 
     fn ratio(&self) -> f64 {

@@ -1,9 +1,12 @@
 //! The workloads. Each builds its data, checks that all contenders return the same rows, and then times them.
 
 mod federated_join;
+mod key_shipping;
+mod log_scan;
 mod parquet_queries;
 mod postgres_aggregate;
 mod postgres_scan;
+mod search_top10;
 mod start;
 
 use crate::arguments::{Settings, Workload};
@@ -24,6 +27,9 @@ pub(crate) async fn run(workload: Workload, settings: &Settings) -> Result<Measu
         Workload::FederatedJoin => federated_join::run(settings).await,
         Workload::ParquetQueries => parquet_queries::run(settings).await,
         Workload::Start => start::run(settings).await,
+        Workload::KeyShipping => key_shipping::run(settings).await,
+        Workload::LogScan => log_scan::run(settings).await,
+        Workload::SearchTop10 => search_top10::run(settings).await,
     }
 }
 
@@ -52,6 +58,13 @@ async fn data_fusion(folder: &Path, threads: usize) -> Result<SessionContext> {
             context.register_parquet(table, file.to_string_lossy(), ParquetReadOptions::default()).await?;
         }
     }
+    Ok(context)
+}
+
+/// Plain DataFusion with one Parquet file as a table.
+async fn data_fusion_table(file: &Path, table: &str, threads: usize) -> Result<SessionContext> {
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(threads));
+    context.register_parquet(table, file.to_string_lossy(), ParquetReadOptions::default()).await?;
     Ok(context)
 }
 

@@ -4,7 +4,16 @@
 use std::path::Path;
 use std::process::Command;
 
-const WORKLOADS: [&str; 5] = ["postgres_scan", "postgres_aggregate", "federated_join", "parquet_queries", "start"];
+const WORKLOADS: [&str; 8] = [
+    "postgres_scan",
+    "postgres_aggregate",
+    "federated_join",
+    "parquet_queries",
+    "start",
+    "key_shipping",
+    "log_scan",
+    "search_top10",
+];
 
 /// What a small run of some workloads prints.
 fn small(workloads: &[&str]) -> String {
