@@ -1,7 +1,6 @@
 //! A table that the log writes into another catalog, as definitions keep it.
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, DatasetId};
 use polder_log::store::SchemaId;
 use serde::{Deserialize, Serialize};
@@ -29,8 +28,8 @@ pub(crate) struct TableDefinition {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StoredColumn {
     pub(crate) id: u32,
-    #[serde(with = "field")]
-    pub(crate) field: Field,
+    #[serde(with = "polder_log::field_as_text")]
+    pub(crate) field: FieldRef,
     #[serde(default)]
     pub(crate) options: BTreeMap<String, String>,
 }
@@ -38,7 +37,7 @@ pub(crate) struct StoredColumn {
 impl TableDefinition {
     /// The columns as Arrow has them.
     pub(crate) fn arrow_schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()))
+        Arc::new(Schema::new(self.columns.iter().map(|column| Arc::clone(&column.field)).collect::<Vec<_>>()))
     }
 
     /// What names the columns in the log.
@@ -67,7 +66,7 @@ impl TableDefinition {
 
 impl StoredColumn {
     fn for_source(&self) -> ColumnDefinition {
-        ColumnDefinition { id: column_id(self.id), field: Arc::new(self.field.clone()), options: self.options.clone() }
+        ColumnDefinition { id: column_id(self.id), field: Arc::clone(&self.field), options: self.options.clone() }
     }
 }
 
@@ -78,34 +77,4 @@ pub(crate) fn dataset_id(id: u64) -> DatasetId {
 
 fn column_id(id: u32) -> ColumnId {
     ColumnId(id.to_string().into())
-}
-
-/// A field as the bytes of an Arrow IPC schema in hexadecimal: a format that Arrow promises to read for ever.
-mod field {
-    use super::{ArrowError, Field, Schema};
-    use arrow::ipc::convert::{IpcSchemaEncoder, fb_to_schema};
-    use arrow::ipc::root_as_schema;
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(field: &Field, serializer: S) -> Result<S::Ok, S::Error> {
-        let schema = IpcSchemaEncoder::new().schema_to_fb(&Schema::new(vec![field.clone()]));
-        let hex: String = schema.finished_data().iter().map(|byte| format!("{byte:02x}")).collect();
-        hex.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Field, D::Error> {
-        let hex = String::deserialize(deserializer)?;
-        read(&hex).map_err(D::Error::custom)
-    }
-
-    fn read(hex: &str) -> Result<Field, ArrowError> {
-        let wrong = |what: &str| ArrowError::ParseError(what.to_string());
-        let digits = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
-        let byte = |pair: Option<&str>| u8::from_str_radix(pair?, 16).ok();
-        let bytes = digits.map(byte).collect::<Option<Vec<_>>>().ok_or_else(|| wrong("a field is not hexadecimal"))?;
-        let schema = root_as_schema(&bytes).map_err(|error| wrong(&error.to_string()))?;
-        let schema = fb_to_schema(schema);
-        schema.fields().first().map(|field| field.as_ref().clone()).ok_or_else(|| wrong("a field is not there"))
-    }
 }

@@ -52,7 +52,7 @@ fn table(id: u64, name: &str) -> TableDefinition {
         catalog: "docs".to_string(),
         schema: "public".to_string(),
         name: name.to_string(),
-        columns: vec![StoredColumn { id: 4, field, options }],
+        columns: vec![StoredColumn { id: 4, field: Arc::new(field), options }],
         key: vec![4],
         options: BTreeMap::new(),
         version: 7,

@@ -66,4 +66,4 @@ pub use key::KeyHash;
 #[cfg(feature = "table")]
 pub use source::{LogSource, OpenLog};
 #[cfg(feature = "table")]
-pub use topic::{Retention, TopicColumn, TopicDefinition};
+pub use topic::{Retention, TopicColumn, TopicDefinition, field_as_text};

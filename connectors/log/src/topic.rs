@@ -137,21 +137,29 @@ pub(crate) fn column_id(stored: &Field) -> Option<u32> {
     stored.metadata().get(COLUMN)?.parse().ok()
 }
 
-/// A field as text.
-mod field_as_text {
+/// A field as text, for serde: the bytes of an Arrow IPC schema in hexadecimal, which Arrow promises to read for ever.
+pub mod field_as_text {
     use crate::store::{decode_schema, encode_schema};
     use arrow::datatypes::{FieldRef, Schema};
     use serde::de::{Deserialize, Deserializer, Error};
     use serde::ser::Serializer;
     use std::sync::Arc;
 
-    pub(super) fn serialize<S: Serializer>(field: &FieldRef, to: S) -> Result<S::Ok, S::Error> {
+    /// Writes a field.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(field: &FieldRef, to: S) -> Result<S::Ok, S::Error> {
         let bytes = encode_schema(&Schema::new(vec![Arc::clone(field)]));
         let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
         to.serialize_str(&digits.collect::<String>())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<FieldRef, D::Error> {
+    /// Reads a field.
+    ///
+    /// # Errors
+    /// If the text is not that of a field.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<FieldRef, D::Error> {
         let text = String::deserialize(from)?;
         let bytes = read_hex(&text).ok_or_else(|| D::Error::custom("a field is not in hexadecimal"))?;
         let schema = decode_schema(&bytes).map_err(D::Error::custom)?;
