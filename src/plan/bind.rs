@@ -60,6 +60,7 @@ pub(crate) struct Planner<'a> {
     engine: &'a Inner,
     context: &'a ReadContext,
     settings: Option<&'a Settings>,
+    in_order: bool,
 }
 
 /// The state that every query starts from.
@@ -99,12 +100,19 @@ pub(crate) fn template(
 
 impl<'a> Planner<'a> {
     pub(crate) fn new(engine: &'a Inner, context: &'a ReadContext) -> Self {
-        Self { engine, context, settings: None }
+        Self { engine, context, settings: None, in_order: false }
     }
 
     #[must_use]
     pub(crate) fn with_settings(mut self, settings: &'a Settings) -> Self {
         self.settings = Some(settings);
+        self
+    }
+
+    /// Plans read their tables from the first row to the last, in one stream.
+    #[must_use]
+    pub(crate) fn in_order(mut self) -> Self {
+        self.in_order = true;
         self
     }
 
@@ -122,17 +130,18 @@ impl<'a> Planner<'a> {
     }
 
     /// The plan of a query whose rows are written: each of `fields` in its type, from the query's columns at the places that
-    /// `from` gives, and NULL where it gives none.
+    /// `from` gives for so many of them, and NULL where it gives none.
     pub(crate) async fn physical_into(
         &self,
         query: &Query,
         tables: &Tables,
         fields: &[FieldRef],
-        from: &[Option<usize>],
+        from: impl FnOnce(usize) -> Result<Vec<Option<usize>>>,
     ) -> Result<Planned> {
         let state = self.state(tables)?;
-        let plan = into_fields(bound(&state, query, tables).await?, fields, from)?;
-        self.finish(state, plan).await
+        let plan = bound(&state, query, tables).await?;
+        let from = from(plan.schema().fields().len())?;
+        self.finish(state, into_fields(plan, fields, &from)?).await
     }
 
     /// The types of a table's columns, by a statement that would create it.
@@ -163,6 +172,9 @@ impl<'a> Planner<'a> {
         for (name, value) in self.settings.into_iter().flat_map(Settings::datafusion) {
             state.config_mut().options_mut().set(name, value).map_err(Error::from_datafusion)?;
         }
+        if self.in_order {
+            state.config_mut().options_mut().execution.target_partitions = 1;
+        }
         state.register_catalog_list(catalog_list(tables)?);
         state.register_udtf(QUERY, Arc::new(QueryFunction { calls: tables.calls.clone() }));
         state.mark_start_execution();
@@ -186,7 +198,7 @@ fn takes_keys(plan: &LogicalPlan) -> DataFusionResult<bool> {
 /// Nothing here waits: every table is in memory.
 async fn bound(state: &SessionState, query: &Query, tables: &Tables) -> Result<LogicalPlan> {
     let mut query = query.clone();
-    hidden::exclude(&mut query, &tables.tables);
+    hidden::exclude(&mut query, &tables.tables)?;
     state.statement_to_plan(query.0).await.map_err(Error::from_datafusion)
 }
 

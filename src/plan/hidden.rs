@@ -8,10 +8,11 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, Ident, ObjectName, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    TableFactor, TableWithJoins, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
+    ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Visit, VisitMut, Visitor, VisitorMut,
+    WildcardAdditionalOptions,
 };
-use polder_catalog::SourceTable;
+use polder_catalog::{Error, Result, SourceTable, SqlState};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -42,7 +43,10 @@ impl Visitor for ColumnNames {
 }
 
 /// Excludes hidden columns from the stars of a query.
-pub(crate) fn exclude(query: &mut Query, tables: &[(TableReference, Arc<dyn TableProvider>)]) {
+///
+/// # Errors
+/// 0A000 for a natural join of a table whose hidden columns the query names: it would join on them.
+pub(crate) fn exclude(query: &mut Query, tables: &[(TableReference, Arc<dyn TableProvider>)]) -> Result<()> {
     let hidden: HashMap<&TableReference, Vec<String>> = tables
         .iter()
         .filter_map(|(reference, provider)| {
@@ -51,10 +55,12 @@ pub(crate) fn exclude(query: &mut Query, tables: &[(TableReference, Arc<dyn Tabl
         })
         .collect();
     if hidden.is_empty() {
-        return;
+        return Ok(());
     }
-    if let DataFusionStatement::Statement(statement) = &mut query.0 {
-        let _ = VisitMut::visit(statement, &mut Stars { hidden });
+    let DataFusionStatement::Statement(statement) = &mut query.0 else { return Ok(()) };
+    match VisitMut::visit(statement, &mut Stars { hidden }) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
     }
 }
 
@@ -63,34 +69,39 @@ struct Stars<'a> {
 }
 
 impl VisitorMut for Stars<'_> {
-    type Break = ();
+    type Break = Error;
 
-    fn pre_visit_query(&mut self, query: &mut datafusion::sql::sqlparser::ast::Query) -> ControlFlow<()> {
-        self.body(&mut query.body);
-        ControlFlow::Continue(())
+    fn pre_visit_query(&mut self, query: &mut datafusion::sql::sqlparser::ast::Query) -> ControlFlow<Error> {
+        match self.body(&mut query.body) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 }
 
 impl Stars<'_> {
     /// The selects of a query's own body; subqueries are visited by themselves.
-    fn body(&self, body: &mut SetExpr) {
+    fn body(&self, body: &mut SetExpr) -> Result<()> {
         match body {
             SetExpr::Select(select) => self.select(select),
             SetExpr::SetOperation { left, right, .. } => {
-                self.body(left);
-                self.body(right);
+                self.body(left)?;
+                self.body(right)
             }
-            _ => {}
+            _ => Ok(()),
         }
     }
 
-    fn select(&self, select: &mut Select) {
+    fn select(&self, select: &mut Select) -> Result<()> {
         // What each table is called here, and what it hides.
         let called: Vec<(String, &[String])> = relations(select).filter_map(|factor| self.table(factor)).collect();
-        if called.is_empty() {
-            return;
+        let Some((table, columns)) = called.first() else { return Ok(()) };
+        if joins(select).any(|join| matches!(constraint(join), Some(JoinConstraint::Natural))) {
+            return Err(Error::fix(SqlState::NOT_SUPPORTED, "a natural join would join on hidden columns")
+                .with_detail(format!("the query names {} of \"{table}\"", columns.join(", ")))
+                .with_hint("write JOIN ... USING (...) or JOIN ... ON ..."));
         }
-        if let Some(names) = self.apart(select, &called) {
+        if let Some(names) = apart(select) {
             select.projection =
                 std::mem::take(&mut select.projection).into_iter().flat_map(|item| one_by_one(item, &names)).collect();
         }
@@ -107,15 +118,7 @@ impl Stars<'_> {
                 _ => {}
             }
         }
-    }
-
-    /// The names of all tables here, if two of them hide a column of one name, which one star cannot exclude from both.
-    fn apart(&self, select: &Select, called: &[(String, &[String])]) -> Option<Vec<Ident>> {
-        let mut seen = BTreeSet::new();
-        if called.iter().flat_map(|(_, columns)| columns.iter()).all(|column| seen.insert(column)) {
-            return None;
-        }
-        relations(select).map(called_name).collect()
+        Ok(())
     }
 
     fn table(&self, factor: &TableFactor) -> Option<(String, &[String])> {
@@ -131,6 +134,35 @@ fn relations(select: &Select) -> impl Iterator<Item = &TableFactor> {
 
 fn with_joins(from: &TableWithJoins) -> impl Iterator<Item = &TableFactor> {
     std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+}
+
+fn joins(select: &Select) -> impl Iterator<Item = &JoinOperator> {
+    select.from.iter().flat_map(|from| &from.joins).map(|join| &join.join_operator)
+}
+
+/// What the rows of a join have in common; none for a join that does not show the columns of both sides.
+fn constraint(join: &JoinOperator) -> Option<&JoinConstraint> {
+    match join {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint)
+        | JoinOperator::CrossJoin(constraint) => Some(constraint),
+        _ => None,
+    }
+}
+
+/// The names of all tables here, if a star over all of them shows the same as one over each: the columns that one table
+/// hides may be another one's own.
+fn apart(select: &Select) -> Option<Vec<Ident>> {
+    let shows_both = |join| matches!(constraint(join), Some(JoinConstraint::On(_) | JoinConstraint::None));
+    match relations(select).count() > 1 && joins(select).all(shows_both) {
+        true => relations(select).map(called_name).collect(),
+        false => None,
+    }
 }
 
 /// What a relation is called in the query, if it has a name.
