@@ -1,6 +1,6 @@
 //! `polder log`: looks into the log of a data directory, also while it is in use. Nothing is changed and no lock is taken.
 
-use crate::cli::EngineArguments;
+use crate::cli::{EngineArguments, Stop, UNREAD};
 use crate::commit::log_error;
 use crate::repl::render::{Expanded, Format, Layout, sink};
 use crate::repl::terminal_width;
@@ -73,8 +73,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Root { engine } => roots(&open(engine)?, &mut out),
         Command::Verify { engine, roots } => verify(&open(engine)?, roots, &mut out),
     };
-    let flushed = out.flush().map_err(unwritable);
-    done.and_then(|code| flushed.map(|()| code))
+    let ended = done.and_then(|code| Ok(out.flush().map(|()| code)?));
+    match ended {
+        Ok(code) => Ok(code),
+        // As a shell reports a process that SIGPIPE ended: `polder log cat | head`.
+        Err(Stop::Unread) => Ok(ExitCode::from(UNREAD)),
+        Err(Stop::Interrupted) => Ok(ExitCode::FAILURE),
+        Err(Stop::Failed(error)) => Err(error),
+    }
 }
 
 fn open(arguments: &EngineArguments) -> Result<Inspection> {
@@ -90,7 +96,7 @@ fn open(arguments: &EngineArguments) -> Result<Inspection> {
     Ok(Inspection::new(folder, LogOptions::default()))
 }
 
-fn list(log: &Inspection, format: Format, out: &mut dyn Write) -> Result<ExitCode> {
+fn list(log: &Inspection, format: Format, out: &mut dyn Write) -> Result<ExitCode, Stop> {
     let mut shards = Vec::new();
     for name in log.shards().map_err(log_error)? {
         shards.push(log.shard(&name).map_err(log_error)?.summary());
@@ -119,22 +125,36 @@ fn list(log: &Inspection, format: Format, out: &mut dyn Write) -> Result<ExitCod
             .map_err(|error| Error::report("a list of shards is no table").with_source(error))?;
     let layout = Layout { width: terminal_width(), expanded: Expanded::Auto };
     let mut sink = sink(format, &batch.schema(), &layout);
-    sink.batch(&batch, out).and_then(|()| sink.finish(out)).map_err(unwritable)?;
+    sink.batch(&batch, out).and_then(|()| sink.finish(out))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn cat(log: &Inspection, shard: &str, from: u64, limit: u64, out: &mut dyn Write) -> Result<ExitCode> {
+fn cat(log: &Inspection, shard: &str, from: u64, limit: u64, out: &mut dyn Write) -> Result<ExitCode, Stop> {
     known(log, shard)?;
     let range = EntryNumber(from)..EntryNumber(from.saturating_add(limit));
     for entry in log.shard(shard).and_then(|shard| shard.entries(range)).map_err(log_error)? {
-        let entry = entry.map_err(log_error)?;
-        writeln!(out, "{}", as_json(&entry)).map_err(unwritable)?;
+        write_json(&entry.map_err(log_error)?, out)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// An entry for people and for jq. A part that cannot be read says so in its place.
-fn as_json(entry: &Entry) -> Value {
+/// An entry for people and for jq, part by part: an entry may exceed memory. A part that cannot be read says so in its place.
+fn write_json(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
+    let about = about(entry).to_string();
+    // The object of what is about the entry, still open for its parts.
+    write!(out, "{},\"parts\":[", about.trim_end_matches('}'))?;
+    for (at, part) in entry.parts().enumerate() {
+        let part = match part {
+            Ok(part) => part_as_json(entry, &part),
+            Err(error) => json!({ "error": error.message() }),
+        };
+        write!(out, "{}{part}", if at == 0 { "" } else { "," })?;
+    }
+    writeln!(out, "]}}")
+}
+
+/// What an entry says besides its parts.
+fn about(entry: &Entry) -> Value {
     let header = entry.header();
     let mut object = Map::new();
     object.insert("entry".to_string(), json!(header.number.0));
@@ -149,11 +169,6 @@ fn as_json(entry: &Entry) -> Value {
     if let Some(origin) = &header.attributes.origin {
         object.insert("origin".to_string(), json!(origin));
     }
-    let parts = entry.parts().map(|part| match part {
-        Ok(part) => part_as_json(entry, &part),
-        Err(error) => json!({ "error": error.message() }),
-    });
-    object.insert("parts".to_string(), Value::Array(parts.collect()));
     Value::Object(object)
 }
 
@@ -222,10 +237,10 @@ fn rows(entry: &Entry, part: &Part) -> Result<Value, String> {
     rows.collect::<Result<Vec<Value>, _>>().map(Value::Array)
 }
 
-fn roots(log: &Inspection, out: &mut dyn Write) -> Result<ExitCode> {
+fn roots(log: &Inspection, out: &mut dyn Write) -> Result<ExitCode, Stop> {
     for name in log.shards().map_err(log_error)? {
         let root = log.shard(&name).and_then(|shard| shard.root()).map_err(log_error)?;
-        writeln!(out, "{}", root_text(&name, &root)).map_err(unwritable)?;
+        writeln!(out, "{}", root_text(&name, &root))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -249,7 +264,7 @@ fn read_root(text: &str) -> Result<(String, Root)> {
     })
 }
 
-fn verify(log: &Inspection, roots: &[String], out: &mut dyn Write) -> Result<ExitCode> {
+fn verify(log: &Inspection, roots: &[String], out: &mut dyn Write) -> Result<ExitCode, Stop> {
     let roots = roots.iter().map(|text| read_root(text)).collect::<Result<Vec<_>>>()?;
     roots.iter().try_for_each(|(shard, _)| known(log, shard))?;
     let mut first = None;
@@ -264,12 +279,12 @@ fn verify(log: &Inspection, roots: &[String], out: &mut dyn Write) -> Result<Exi
     }
     match first {
         None => Ok(ExitCode::SUCCESS),
-        Some(problem) => Err(problem),
+        Some(problem) => Err(problem.into()),
     }
 }
 
 /// Tells what was found in a shard; the first problem, if there is one.
-fn report(found: &VerifyReport, expected: Option<&Root>, out: &mut dyn Write) -> Result<Option<Error>> {
+fn report(found: &VerifyReport, expected: Option<&Root>, out: &mut dyn Write) -> Result<Option<Error>, Stop> {
     let VerifyReport { shard, entries, bytes, .. } = found;
     let against = match (found.expectation, expected) {
         (Expectation::SelfConsistencyOnly, _) => {
@@ -282,9 +297,9 @@ fn report(found: &VerifyReport, expected: Option<&Root>, out: &mut dyn Write) ->
         _ => "the damage leaves no answer".to_string(),
     };
     let verdict = if found.is_good() { "ok" } else { "DAMAGED" };
-    writeln!(out, "{shard}: {verdict}, {entries} entries, {bytes} bytes; {against}").map_err(unwritable)?;
+    writeln!(out, "{shard}: {verdict}, {entries} entries, {bytes} bytes; {against}")?;
     for problem in &found.problems {
-        writeln!(out, "  {}", problem.message()).map_err(unwritable)?;
+        writeln!(out, "  {}", problem.message())?;
     }
     if found.is_good() {
         return Ok(None);
@@ -308,8 +323,4 @@ fn known(log: &Inspection, shard: &str) -> Result<()> {
     }
     Err(Error::fix(SqlState::NO_OBJECT, format!("shard \"{shard}\" does not exist"))
         .with_hint(format!("the shards are: {}", shards.join(", "))))
-}
-
-fn unwritable(error: io::Error) -> Error {
-    Error::fix(SqlState::IO, "could not write the result").with_detail(error.to_string())
 }

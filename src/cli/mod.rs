@@ -13,7 +13,7 @@ mod report;
 
 pub(crate) use progress::ProgressLine;
 pub(crate) use report::report;
-pub(crate) use run::{CopyData, Screen, Stop, execute};
+pub(crate) use run::{CopyData, Screen, Stop, UNREAD, execute};
 pub(crate) use signals::Interrupt;
 
 use crate::config::Config;

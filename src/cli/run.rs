@@ -33,6 +33,9 @@ pub(crate) enum Stop {
     Unread,
 }
 
+/// The exit code if nobody reads our output any more: as a shell reports a process that SIGPIPE ended.
+pub(crate) const UNREAD: u8 = 141;
+
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         Self::Failed(error)

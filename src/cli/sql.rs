@@ -1,7 +1,7 @@
 //! `polder sql`: the shell on a terminal, a script otherwise.
 
 use crate::cli::input::{Input, Statement};
-use crate::cli::{CopyData, EngineArguments, Interrupt, Screen, Stop, execute};
+use crate::cli::{CopyData, EngineArguments, Interrupt, Screen, Stop, UNREAD, execute};
 use crate::engine::{Engine, EngineBuilder};
 use crate::repl;
 use crate::repl::render::{Expanded, Format, Layout};
@@ -12,9 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-
-/// As a shell reports a process that SIGPIPE ended.
-const UNREAD: u8 = 141;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

@@ -202,3 +202,15 @@ fn a_file_of_the_log_begins_with_its_magic() {
         assert!(magic.iter().all(u8::is_ascii_graphic), "{}: {magic:?}", path.display());
     }
 }
+
+/// `polder log cat | head` ends as other programs do, without a word.
+#[test]
+fn a_reader_that_goes_away_ends_a_look_quietly() {
+    let (_directory, data) = data();
+    let mut child = Command::new(polder());
+    child.args(["log", "cat", "--data", &data]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().expect("run polder");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("polder ends");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(141), ""));
+}
