@@ -14,12 +14,13 @@ use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use polder_catalog::{CatalogName, Connector, Error, Kind, Registry, Result, Source, SqlState};
+use polder_catalog::{CatalogName, Connector, Error, Kind, ReadContext, Registry, Result, Source, SqlState};
 use polder_log::LogSource;
 use polder_log::store::Attributes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, OwnedMutexGuard};
@@ -47,7 +48,9 @@ pub(crate) struct Inner {
     /// What is attached and defined. A statement takes one snapshot and keeps it.
     catalogs: Mutex<Arc<Catalogs>>,
     /// Held from reading a snapshot to replacing it, so that definitions are changed one at a time.
-    pub(crate) defining: tokio::sync::Mutex<()>,
+    pub(crate) defining: Arc<tokio::sync::Mutex<()>>,
+    /// The greatest id that was given to a dataset, or is about to be.
+    datasets: AtomicU64,
     directory: PathBuf,
     temporary: Option<TempDir>,
     /// Removes what topics no longer keep; ends with the engine.
@@ -122,6 +125,7 @@ impl EngineBuilder {
         let template = plan::template(&self.config, &runtime, functions)?;
         let commit = Commit::new(store.log_folder());
         let catalogs = attach_all(&registry, &store, &commit, &self.config).await?;
+        let datasets = AtomicU64::new(catalogs.last_dataset);
         let engine = Engine(Arc::new_cyclic(|engine| Inner {
             registry,
             config: self.config,
@@ -135,12 +139,14 @@ impl EngineBuilder {
             turns: Turns::default(),
             topics: OnceCell::new(),
             catalogs: Mutex::new(Arc::new(catalogs)),
-            defining: tokio::sync::Mutex::default(),
+            defining: Arc::default(),
+            datasets,
             directory,
             temporary,
             _retention: retain::start(Weak::clone(engine)),
         }));
         engine.0.follow().await?;
+        engine.0.drop_orphans().await;
         Ok(engine)
     }
 }
@@ -204,6 +210,44 @@ impl Inner {
         self.topics.get_or_try_init(open).await
     }
 
+    /// An id that no other dataset has, even if the statement that asks comes to nothing.
+    pub(crate) fn next_dataset(&self) -> u64 {
+        self.datasets.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Drops the shards of topics that are no more, also those that a crash left. What fails is told, and tried again at the
+    /// next start.
+    pub(crate) async fn drop_orphans(&self) {
+        let Some(log) = self.commit.opened().map(Arc::clone) else { return };
+        let catalogs = self.catalogs();
+        let known: BTreeSet<String> = catalogs.topics.values().flat_map(|topic| topic.shards.clone()).collect();
+        let last = catalogs.last_dataset;
+        let dropped = tokio::task::spawn_blocking(move || {
+            let orphans = log.shards().into_iter().filter(|shard| is_of_a_topic(shard.name(), last));
+            for shard in orphans.filter(|shard| !known.contains(shard.name())) {
+                match log.drop_shard(shard.name()) {
+                    Ok(()) => tracing::info!(shard = shard.name(), "dropped a shard of a topic that is no more"),
+                    Err(error) => tracing::warn!(shard = shard.name(), %error, "could not drop a shard"),
+                }
+            }
+        });
+        if let Err(error) = dropped.await {
+            tracing::error!(%error, "dropping shards ended in a panic");
+        }
+    }
+
+    /// The turn to write a table of a catalog, once the catalog shows all that was written before: also what a statement wrote
+    /// that did not wait for it.
+    ///
+    /// # Errors
+    /// 55000 if the catalog does not follow the log any more; the context's, if that ends first.
+    pub(crate) async fn turn(&self, catalog: &str, context: &ReadContext) -> Result<OwnedMutexGuard<()>> {
+        let turn = self.turns.take(catalog, context).await?;
+        let end = self.commit.log().await?.main().end().offset;
+        self.followers.reached(catalog, end, context).await?;
+        Ok(turn)
+    }
+
     /// The topics, if the log was opened for them.
     pub(crate) fn opened_topics(&self) -> Option<&Arc<LogSource>> {
         self.topics.get()
@@ -236,18 +280,33 @@ impl Inner {
     }
 }
 
+/// Whether a shard was made for a topic that was once defined: `NAME-ID-NUMBER`, with an id that was given out. One with a
+/// greater id belongs to a log whose definitions were restored from an older copy, and is nobody's to drop.
+fn is_of_a_topic(shard: &str, last_dataset: u64) -> bool {
+    let mut parts = shard.rsplitn(3, '-');
+    let number = parts.next().and_then(|number| number.parse::<u64>().ok());
+    let id = parts.next().and_then(|id| id.parse::<u64>().ok());
+    number.is_some() && parts.next().is_some() && id.is_some_and(|id| id <= last_dataset)
+}
+
 /// Writers of one catalog take turns.
 #[derive(Debug, Default)]
 pub(crate) struct Turns(Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
 impl Turns {
     /// Waits for the turn to write a catalog; it ends when the guard is dropped.
-    pub(crate) async fn take(&self, catalog: &str) -> OwnedMutexGuard<()> {
+    ///
+    /// # Errors
+    /// The context's, if that ends first.
+    pub(crate) async fn take(&self, catalog: &str, context: &ReadContext) -> Result<OwnedMutexGuard<()>> {
         let turn = {
             let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(turns.entry(catalog.to_string()).or_default())
         };
-        turn.lock_owned().await
+        tokio::select! {
+            turn = turn.lock_owned() => Ok(turn),
+            error = context.stopped() => Err(error),
+        }
     }
 }
 

@@ -62,11 +62,11 @@ impl Followers {
         for table in catalogs.tables.values() {
             tables.entry(&table.catalog).or_default().insert(table.id);
         }
-        // One whose last table was dropped has yet to hear of it.
-        self.lock().retain(|catalog, _| catalogs.attached.contains_key(catalog));
+        // One whose last table was dropped has yet to hear of it; one whose source is another now has not.
+        self.lock().retain(|catalog, follower| follower.is_of(catalogs, catalog));
         for (catalog, tables) in tables {
             let Ok(source) = catalogs.get(catalog).and_then(|attached| attached.source(catalog)) else { continue };
-            let follows = self.lock().get(catalog).is_some_and(|known| Arc::ptr_eq(&known.source, source));
+            let follows = self.lock().contains_key(catalog);
             let Some(writer) = source.writer().filter(|_| !follows) else { continue };
             let main = commit.log().await?.main();
             let follower = Follower::start(CatalogName::new(catalog), Arc::clone(source), writer, main, tables);
@@ -80,23 +80,24 @@ impl Followers {
     /// # Errors
     /// 55000 with the store's words if its follower is stalled; the context's, if that ends first.
     pub(crate) async fn reached(&self, catalog: &str, offset: Offset, context: &ReadContext) -> Result<()> {
-        let Some(mut progress) = self.lock().get(catalog).map(|follower| follower.progress.clone()) else {
-            return Ok(());
-        };
-        let done = |progress: &Progress| match progress {
-            Progress::Starting => false,
-            Progress::At(at) => *at >= offset,
-            Progress::Stalled { .. } => true,
-        };
-        let reached = tokio::select! {
-            reached = progress.wait_for(done) => reached.map(|progress| progress.clone()),
-            error = context.stopped() => return Err(error),
-        };
-        match reached {
-            Ok(Progress::Stalled { at, reason }) if at < offset => Err(stalled(catalog, at, &reason)),
-            Ok(_) => Ok(()),
-            Err(_) => {
-                Err(Error::new(Kind::Retry, SqlState::STATE, format!("catalog \"{catalog}\" was changed meanwhile")))
+        loop {
+            let progress = self.lock().get(catalog).map(|follower| follower.progress.clone());
+            let mut progress = progress
+                .ok_or_else(|| Error::fix(SqlState::STATE, format!("catalog \"{catalog}\" does not follow the log")))?;
+            let done = |progress: &Progress| match progress {
+                Progress::Starting => false,
+                Progress::At(at) => *at >= offset,
+                Progress::Stalled { .. } => true,
+            };
+            let reached = tokio::select! {
+                reached = progress.wait_for(done) => reached.map(|progress| progress.clone()),
+                error = context.stopped() => return Err(error),
+            };
+            match reached {
+                Ok(Progress::Stalled { at, reason }) if at < offset => return Err(stalled(catalog, at, &reason)),
+                Ok(_) => return Ok(()),
+                // Another one has taken its place: that is the one to wait for.
+                Err(_) => tokio::task::yield_now().await,
             }
         }
     }
@@ -104,23 +105,19 @@ impl Followers {
     /// Waits until a catalog shows what it showed before the engine was started, or the store was lost.
     ///
     /// # Errors
-    /// As of [`reached`](Self::reached).
+    /// 55000 if it does not follow the log any more, since what it shows is old and nobody could tell; the context's.
     pub(crate) async fn caught_up(&self, catalog: &str, context: &ReadContext) -> Result<()> {
-        let since = self.lock().get(catalog).map(|follower| follower.since);
-        match since {
-            Some(since) => self.reached(catalog, since, context).await,
-            None => Ok(()),
+        let Some(since) = self.lock().get(catalog).map(|follower| follower.since) else { return Ok(()) };
+        self.reached(catalog, since, context).await?;
+        match self.lock().get(catalog).map(|follower| follower.progress.borrow().clone()) {
+            Some(Progress::Stalled { at, reason }) => Err(stalled(catalog, at, &reason)),
+            _ => Ok(()),
         }
     }
 
     /// How far each follower is, by catalog.
     pub(crate) fn progress(&self) -> Vec<(String, Progress)> {
         self.lock().iter().map(|(catalog, follower)| (catalog.clone(), follower.progress.borrow().clone())).collect()
-    }
-
-    /// Stops one, if it is there.
-    pub(crate) fn stop(&self, catalog: &str) {
-        self.lock().remove(catalog);
     }
 
     /// Stops all of them.
@@ -140,10 +137,18 @@ fn stalled(catalog: &str, at: Offset, reason: &str) -> Error {
         format!("catalog \"{catalog}\" does not follow the log beyond offset {}", at.0),
     )
     .with_detail(reason.to_string())
-    .with_hint("mend the store, then ALTER CATALOG or restart; nothing is lost: it catches up from the log")
+    .with_hint(
+        "nothing is lost, the log has it. A fault of the store: mend it, then ALTER CATALOG or restart, and it catches up. An \
+         entry that the store refuses is a defect: report it; DROP CATALOG ... CASCADE gives the catalog up",
+    )
 }
 
 impl Follower {
+    fn is_of(&self, catalogs: &Catalogs, catalog: &str) -> bool {
+        let source = catalogs.get(catalog).and_then(|attached| attached.source(catalog));
+        source.is_ok_and(|source| Arc::ptr_eq(source, &self.source))
+    }
+
     fn start(
         catalog: CatalogName,
         source: Arc<dyn Source>,
@@ -243,7 +248,9 @@ impl Follow {
             *at = read.end;
             self.told.send_replace(Progress::At(*at));
         }
-        *at = end;
+        if *at < end {
+            return Err(Error::report("reading the log ended before its end"));
+        }
         Ok(None)
     }
 

@@ -5,6 +5,7 @@ mod rows;
 mod settings;
 
 pub use copy::CopyIn;
+pub(crate) use copy::Piece;
 
 pub(crate) use rows::rows_and_bytes;
 pub use rows::{Progress, Rows, SourceProgress};
@@ -12,6 +13,7 @@ pub(crate) use settings::{SPECS as SETTINGS, Settings};
 
 use crate::engine::Engine;
 use crate::{execute, sql};
+use arrow::record_batch::RecordBatch;
 use polder_catalog::Result;
 use std::sync::{Mutex, PoisonError};
 
@@ -51,6 +53,15 @@ impl Session {
     /// Whatever is wrong with the statement, a name in it, or a source. Errors of single rows come from [`Rows::next`].
     pub async fn run(&self, sql: &str) -> Result<Outcome> {
         execute::statement(self, sql::parse(sql)?).await
+    }
+
+    /// Appends rows to a topic, in its columns and in order, and tells how many: what an embedder sends as Arrow needs no
+    /// SQL around it. They are durable when this returns; many calls at once share the sync of the disk.
+    ///
+    /// # Errors
+    /// 42P01 for an unknown topic, 42804 for other columns, 23502 for NULL where none may be: then nothing was appended.
+    pub async fn append(&self, topic: &str, rows: RecordBatch) -> Result<u64> {
+        execute::append(self, topic, rows).await
     }
 
     /// The engine of this session.

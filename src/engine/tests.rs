@@ -175,3 +175,144 @@ async fn rows_and_columns_may_change_at_once() {
     let wrong = "SELECT count(*) FROM docs.public.t WHERE body = 'row ' || id";
     assert_eq!(run(&engine, wrong).await.unwrap(), ["18"]);
 }
+
+async fn search(engine: &Engine, directory: &Path) {
+    let path = directory.join("docs").display().to_string();
+    run(engine, &format!("CREATE CATALOG docs USING search WITH (path = '{path}')")).await.unwrap();
+    run(engine, "CREATE TABLE docs.public.t (id BIGINT PRIMARY KEY, body TEXT)").await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_a_turn_can_give_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::builder().open().await.unwrap();
+    search(&engine, directory.path()).await;
+    let context =
+        ReadContext::builder(polder_catalog::QueryId("1".into()), polder_catalog::Principal("a".into())).build();
+    let turn = engine.0.turns.take("docs", &context).await.unwrap();
+    let defining = Arc::clone(&engine.0.defining).lock_owned().await;
+    for waits in ["INSERT INTO docs.public.t VALUES (1, 'x')", "DROP CATALOG docs CASCADE", "CREATE VIEW v AS SELECT 1"]
+    {
+        let session = engine.session();
+        session.run("SET statement_timeout = '100ms'").await.unwrap();
+        assert_eq!(session.run(waits).await.expect_err(waits).state(), SqlState::CANCELLED);
+    }
+    drop((turn, defining));
+    run(&engine, "INSERT INTO docs.public.t VALUES (1, 'x')").await.unwrap();
+    assert_eq!(run(&engine, "SELECT id FROM docs.public.t").await.unwrap(), ["1"]);
+}
+
+/// A statement that is given up at any moment has defined something for everybody and for ever, or nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_up_is_defined_whole_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    for at in 0..40_u64 {
+        let statement = {
+            let engine = engine.clone();
+            tokio::spawn(async move { run(&engine, &format!("CREATE VIEW v{at} AS SELECT {at} AS n")).await })
+        };
+        tokio::time::sleep(std::time::Duration::from_micros(at * 97 % 2500)).await;
+        statement.abort();
+    }
+    // Waits for what is on its way.
+    drop(engine.0.defining.lock().await);
+    let views = engine.0.catalogs().views.clone();
+    engine.close().await.unwrap();
+    assert_eq!(open(directory.path()).await.0.catalogs().views, views);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_many_creates_a_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::builder().open().await.unwrap();
+    search(&engine, directory.path()).await;
+    let statement = |at: u64| {
+        let engine = engine.clone();
+        let sql = format!("CREATE TABLE docs.public.made AS SELECT {at} AS at FROM generate_series(1, 100)");
+        tokio::spawn(async move { run(&engine, &sql).await })
+    };
+    let mut created = 0;
+    for task in (0..6).map(statement).collect::<Vec<_>>() {
+        match task.await.unwrap() {
+            Ok(_) => created += 1,
+            Err(error) => assert_eq!(error.state(), SqlState::DUPLICATE_TABLE, "{error}"),
+        }
+    }
+    assert_eq!(created, 1);
+    let rows = "SELECT count(*) || ' of ' || count(DISTINCT at) FROM docs.public.made";
+    assert_eq!(run(&engine, rows).await.unwrap(), ["100 of 1"]);
+}
+
+#[tokio::test]
+async fn a_catalog_that_is_altered_follows_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::builder().open().await.unwrap();
+    search(&engine, directory.path()).await;
+    run(&engine, "INSERT INTO docs.public.t VALUES (1, 'one')").await.unwrap();
+    let path = directory.path().join("docs").display().to_string();
+    run(&engine, &format!("ALTER CATALOG docs SET (path = '{path}')")).await.unwrap();
+    run(&engine, "INSERT INTO docs.public.t VALUES (2, 'two')").await.unwrap();
+    // Another folder holds nothing yet: everything comes anew from the log.
+    let other = directory.path().join("other").display().to_string();
+    run(&engine, &format!("ALTER CATALOG docs SET (path = '{other}')")).await.unwrap();
+    run(&engine, "INSERT INTO docs.public.t VALUES (3, 'three')").await.unwrap();
+    assert_eq!(run(&engine, "SELECT id FROM docs.public.t ORDER BY id").await.unwrap(), ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn shards_of_topics_that_are_no_more_are_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    run(&engine, "CREATE TOPIC kept (n BIGINT)").await.unwrap();
+    run(&engine, "CREATE TOPIC gone (n BIGINT)").await.unwrap();
+    run(&engine, "DROP TOPIC gone").await.unwrap();
+    let log = Arc::clone(engine.0.commit.log().await.unwrap());
+    // A crash left the first between its shard and its definition; the second is of a log that was restored from an older copy.
+    log.create_shard("ghost-1-0").unwrap();
+    log.create_shard("later-99-0").unwrap();
+    drop(log);
+    engine.close().await.unwrap();
+    let engine = open(directory.path()).await;
+    let shards = engine.0.commit.log().await.unwrap().shards();
+    let names: BTreeSet<&str> = shards.iter().map(polder_log::store::Shard::name).collect();
+    assert_eq!(names, BTreeSet::from(["kept-1-0", "later-99-0", "main"]));
+}
+
+/// Only a client that says so has sent everything.
+#[tokio::test]
+async fn rows_of_a_client_that_goes_away_are_not_written() {
+    let engine = Engine::builder().open().await.unwrap();
+    run(&engine, "CREATE TOPIC t (n BIGINT, name TEXT)").await.unwrap();
+    let copy = |sql: &'static str| {
+        let session = engine.session();
+        async move {
+            match session.run(sql).await.unwrap() {
+                Outcome::CopyIn(copy) => copy,
+                other => panic!("COPY gave {other:?}"),
+            }
+        }
+    };
+    let mut gone = copy("COPY t FROM STDIN").await;
+    gone.write("{\"n\": 1}\n{\"n\": 2}\n".into()).await.unwrap();
+    drop(gone);
+    let mut failed = copy("COPY t FROM STDIN").await;
+    failed.write("{\"n\": 1}\n".into()).await.unwrap();
+    assert_eq!(failed.fail("out of paper").await.state(), SqlState::CANCELLED);
+    let mut wrong = copy("COPY t FROM STDIN").await;
+    wrong.write("{\"n\": 1}\n{\"n\": \"x\"}\n".into()).await.unwrap();
+    assert_eq!(wrong.finish().await.expect_err("x is no number").state(), SqlState::FORMAT);
+    let mut empty = copy("COPY t FROM STDIN WITH (format csv)").await;
+    empty.write("\n1,one\n".into()).await.unwrap();
+    assert_eq!(empty.finish().await.expect_err("no column is named").state(), SqlState::FORMAT);
+    assert_eq!(run(&engine, "SELECT count(*) FROM t").await.unwrap(), ["0"]);
+    // In order, and with NULL told from an empty text.
+    let mut good = copy("COPY t FROM STDIN WITH (format csv, null '\\N')").await;
+    good.write("n,name\n".into()).await.unwrap();
+    for n in 0..20_000 {
+        good.write(format!("{n},{}\n", if n % 2 == 0 { "" } else { "\\N" }).into()).await.unwrap();
+    }
+    assert_eq!(good.finish().await.unwrap(), "COPY 20000");
+    let wrong = "SELECT count(*) FROM t WHERE n <> _offset OR (name IS NULL) <> (n % 2 = 1)";
+    assert_eq!(run(&engine, wrong).await.unwrap(), ["0"]);
+}

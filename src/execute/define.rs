@@ -1,16 +1,17 @@
 //! DDL: catalogs and named queries. A change is durable before it is visible.
 
 use crate::catalogs::{Attached, Catalogs, Origin, POLDER, PUBLIC, SYSTEM, place};
-use crate::commit::log_error;
-use crate::definitions::{CatalogDefinition, entry_of};
+use crate::definitions::CatalogDefinition;
 use crate::engine::Inner;
+use crate::execute::publish::Defining;
 use crate::execute::query;
 use crate::execute::resolve::{Resolver, Target};
 use crate::plan::{self, Planner};
 use crate::session::{Outcome, Session};
 use crate::sql::{self, IfExists, Name, Statement, ViewDefinition};
 use polder_catalog::{Error, ReadContext, Result, SqlState};
-use polder_log::store::{EntryKind, NewEntry, Offset};
+use polder_log::store::Offset;
+use tokio::sync::OwnedMutexGuard;
 
 pub(super) async fn create_catalog(
     session: &Session,
@@ -19,11 +20,11 @@ pub(super) async fn create_catalog(
     options: Vec<(String, String)>,
     exists: IfExists,
 ) -> Result<Outcome> {
-    let engine = &session.engine.0;
-    let _defining = engine.defining.lock().await;
-    let mut catalogs = Catalogs::clone(&engine.catalogs());
     refuse_reserved(&name)?;
-    match catalogs.attached.get(&name) {
+    let context = query::context(session);
+    let turn = Turn::of(session, &name, &context).await?;
+    let mut defining = Defining::begin(session, &context).await?;
+    match defining.catalogs.attached.get(&name) {
         None => {}
         Some(_) if exists == IfExists::Keep => return done("CREATE CATALOG"),
         Some(existing) if exists == IfExists::Replace => refuse_declared(&name, existing)?,
@@ -32,53 +33,101 @@ pub(super) async fn create_catalog(
                 .with_hint("change it with ALTER CATALOG, or write CREATE OR REPLACE CATALOG"));
         }
     }
-    let definition = CatalogDefinition { connector, options };
-    let attached = Attached::new(&engine.registry, &name, definition, Origin::Defined).await?;
-    let replaced = catalogs.attached.insert(name.clone(), attached);
-    publish(engine, catalogs).await?;
-    close(replaced, &name).await;
+    attach(&mut defining, &name, CatalogDefinition { connector, options }).await?.publish(defining, turn).await?;
     done("CREATE CATALOG")
 }
 
 /// Changes some options; the others, and whatever stands on the catalog, stay.
 pub(super) async fn alter_catalog(session: &Session, name: String, options: Vec<(String, String)>) -> Result<Outcome> {
-    let engine = &session.engine.0;
-    let _defining = engine.defining.lock().await;
-    let mut catalogs = Catalogs::clone(&engine.catalogs());
-    let existing = catalogs.get(&name)?;
+    let context = query::context(session);
+    let turn = Turn::of(session, &name, &context).await?;
+    let mut defining = Defining::begin(session, &context).await?;
+    let existing = defining.catalogs.get(&name)?;
     refuse_declared(&name, existing)?;
     let mut definition = existing.definition.clone();
     for (option, value) in options {
         definition.options.retain(|(known, _)| *known != option);
         definition.options.push((option, value));
     }
-    let attached = Attached::new(&engine.registry, &name, definition, Origin::Defined).await?;
-    let replaced = catalogs.attached.insert(name.clone(), attached);
-    publish(engine, catalogs).await?;
-    close(replaced, &name).await;
+    attach(&mut defining, &name, definition).await?.publish(defining, turn).await?;
     done("ALTER CATALOG")
 }
 
+/// The turn to write a catalog, whose source is about to be another one. A store that is stalled must not keep anybody from
+/// mending it, so nothing is asked of it.
+struct Turn(#[expect(dead_code, reason = "held until the new source has taken over")] OwnedMutexGuard<()>);
+
+impl Turn {
+    async fn of(session: &Session, catalog: &str, context: &ReadContext) -> Result<Self> {
+        session.engine.0.turns.take(catalog, context).await.map(Self)
+    }
+}
+
+/// A source that another one takes the place of.
+struct Replaced {
+    name: String,
+    old: Option<Attached>,
+}
+
+/// Attaches a catalog in the copy that is being changed.
+async fn attach(defining: &mut Defining, name: &str, definition: CatalogDefinition) -> Result<Replaced> {
+    let attached = Attached::new(&defining.engine().registry, name, definition, Origin::Defined).await?;
+    let has_tables = defining.catalogs.tables.keys().any(|table| table.catalog.as_str() == name);
+    if has_tables && attached.source(name)?.writer().is_none() {
+        return Err(Error::fix(SqlState::DEPENDENTS, format!("catalog \"{name}\" has tables that follow the log"))
+            .with_detail(format!("a catalog USING {} is not written by Polder", attached.definition.connector))
+            .with_hint("drop the tables first"));
+    }
+    let old = defining.catalogs.attached.insert(name.to_string(), attached);
+    Ok(Replaced { name: name.to_string(), old })
+}
+
+impl Replaced {
+    /// Publishes, and lets the old source go once nobody writes through it any more.
+    async fn publish(self, defining: Defining, turn: Turn) -> Result<()> {
+        defining.publish().await?;
+        close(self.old, &self.name).await;
+        drop(turn);
+        Ok(())
+    }
+}
+
+/// Tables of the catalog go first, while there is a store that can be told.
 pub(super) async fn drop_catalog(session: &Session, name: String, if_exists: bool, cascade: bool) -> Result<Outcome> {
     let engine = &session.engine.0;
-    let _defining = engine.defining.lock().await;
-    let mut catalogs = Catalogs::clone(&engine.catalogs());
-    if if_exists && !catalogs.attached.contains_key(&name) {
+    let context = query::context(session);
+    let _turn = Turn::of(session, &name, &context).await?;
+    let mut defining = Defining::begin(session, &context).await?;
+    if if_exists && !defining.catalogs.attached.contains_key(&name) {
         return done("DROP CATALOG");
     }
-    refuse_declared(&name, catalogs.get(&name)?)?;
-    let context = query::context(session);
-    let stands_on = |target: &Target| matches!(target, Target::Dataset(table) if table.catalog.as_str() == name);
-    drop_dependents(engine, &mut catalogs, &context, &place(&name), cascade, stands_on)?;
-    drop_tables(&mut catalogs, &name, cascade)?;
-    let dropped = catalogs.attached.remove(&name);
-    if let Some(end) = publish(engine, catalogs).await? {
-        // The store drops its tables before it is let go.
-        engine.followers.reached(&name, end, &context).await?;
+    refuse_declared(&name, defining.catalogs.get(&name)?)?;
+    drop_dependents_of_catalog(&mut defining, &context, &name, cascade)?;
+    if drop_tables(&mut defining.catalogs, &name, cascade)? {
+        let end = defining.publish().await?;
+        hear_of_drops(engine, &name, end, &context).await?;
+        defining = Defining::begin(session, &context).await?;
+        drop_dependents_of_catalog(&mut defining, &context, &name, cascade)?;
     }
-    engine.followers.stop(&name);
+    let dropped = defining.catalogs.attached.remove(&name);
+    defining.publish().await?;
     close(dropped, &name).await;
     done("DROP CATALOG")
+}
+
+/// What cannot be told to its store stays there; that must not keep a broken catalog for ever.
+async fn hear_of_drops(engine: &Inner, catalog: &str, end: Option<Offset>, context: &ReadContext) -> Result<()> {
+    let Some(end) = end else { return Ok(()) };
+    if let Err(error) = engine.followers.reached(catalog, end, context).await {
+        context.check()?;
+        tracing::warn!(%catalog, %error, "the store still holds the tables that were dropped");
+    }
+    Ok(())
+}
+
+fn drop_dependents_of_catalog(defining: &mut Defining, context: &ReadContext, name: &str, cascade: bool) -> Result<()> {
+    let stands_on = |target: &Target| matches!(target, Target::Dataset(table) if table.catalog.as_str() == name);
+    drop_dependents(defining, context, &place(name), cascade, stands_on)
 }
 
 /// A view is planned before it is kept, so that a mistake in it is found now.
@@ -88,14 +137,13 @@ pub(super) async fn create_view(
     definition: ViewDefinition,
     exists: IfExists,
 ) -> Result<Outcome> {
-    let engine = &session.engine.0;
-    let _defining = engine.defining.lock().await;
-    let mut catalogs = Catalogs::clone(&engine.catalogs());
+    let context = query::context(session);
+    let mut defining = Defining::begin(session, &context).await?;
     let name = view_name(name)?;
-    if catalogs.topics.contains_key(&name) {
+    if defining.catalogs.topics.contains_key(&name) {
         return Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("topic \"{name}\" exists already")));
     }
-    if catalogs.views.contains_key(&name) {
+    if defining.catalogs.views.contains_key(&name) {
         match exists {
             IfExists::Keep => return done("CREATE VIEW"),
             IfExists::Replace => {}
@@ -105,60 +153,35 @@ pub(super) async fn create_view(
             }
         }
     }
-    catalogs.views.insert(name.clone(), definition.clone());
-    let context = query::context(session);
-    let resolver = Resolver::new(engine, &catalogs, &context);
+    defining.catalogs.views.insert(name, definition.clone());
+    let resolver = Resolver::new(defining.engine(), &defining.catalogs, &context);
     let Statement::Query(query) = sql::parse(&definition.text)? else {
         return Err(Error::fix(SqlState::SYNTAX, "a view is made of a query"));
     };
     let tables = resolver.query(&query).await?;
-    let plan = Planner::new(engine, &context).logical(&query, &tables).await?;
+    let plan = Planner::new(defining.engine(), &context).logical(&query, &tables).await?;
     plan::with_column_names(plan, &definition.columns)?;
-    publish(engine, catalogs).await?;
+    defining.publish().await?;
     done("CREATE VIEW")
 }
 
 pub(super) async fn drop_view(session: &Session, name: Name, if_exists: bool, cascade: bool) -> Result<Outcome> {
-    let engine = &session.engine.0;
-    let _defining = engine.defining.lock().await;
-    let mut catalogs = Catalogs::clone(&engine.catalogs());
+    let context = query::context(session);
+    let mut defining = Defining::begin(session, &context).await?;
     let name = view_name(name)?;
-    if !catalogs.views.contains_key(&name) {
+    if !defining.catalogs.views.contains_key(&name) {
         let missing = Error::fix(SqlState::NO_TABLE, format!("view \"{name}\" does not exist"));
         return if if_exists { done("DROP VIEW") } else { Err(missing) };
     }
-    let context = query::context(session);
     let stands_on = |target: &Target| matches!(target, Target::View(view) if *view == name);
-    drop_dependents(engine, &mut catalogs, &context, &format!("view \"{name}\""), cascade, stands_on)?;
-    catalogs.views.remove(&name);
-    publish(engine, catalogs).await?;
+    drop_dependents(&mut defining, &context, &format!("view \"{name}\""), cascade, stands_on)?;
+    defining.catalogs.views.remove(&name);
+    defining.publish().await?;
     done("DROP VIEW")
 }
 
 pub(super) fn done(tag: &str) -> Result<Outcome> {
     Ok(Outcome::Done(tag.to_string()))
-}
-
-/// Makes definitions durable, as an entry of the log, then visible.
-pub(super) async fn publish(engine: &Inner, catalogs: Catalogs) -> Result<Option<Offset>> {
-    let changes = engine.catalogs().definitions().changes_to(&catalogs.definitions());
-    if changes.is_empty() {
-        engine.replace_catalogs(catalogs);
-        return Ok(None);
-    }
-    let mut entry = engine.commit.new_entry(EntryKind::DEFINITION).await?;
-    entry_of(&mut entry, &changes).map_err(log_error)?;
-    publish_entry(engine, catalogs, entry).await.map(Some)
-}
-
-/// The same with an entry that says it already, and more.
-pub(super) async fn publish_entry(engine: &Inner, catalogs: Catalogs, entry: NewEntry) -> Result<Offset> {
-    let end = Box::pin(engine.commit.commit(entry)).await?;
-    let definitions = catalogs.definitions();
-    engine.replace_catalogs(catalogs);
-    Box::pin(engine.follow()).await?;
-    engine.store.save(&definitions, &engine.commit).await?;
-    Ok(end)
 }
 
 /// Statements that still run keep their own reference to the source.
@@ -168,8 +191,8 @@ async fn close(replaced: Option<Attached>, name: &str) {
     }
 }
 
-/// Tables that were created in a catalog go with it, if that is what CASCADE says.
-fn drop_tables(catalogs: &mut Catalogs, catalog: &str, cascade: bool) -> Result<()> {
+/// Tables that were created in a catalog go with it, if that is what CASCADE says; whether there were any.
+fn drop_tables(catalogs: &mut Catalogs, catalog: &str, cascade: bool) -> Result<bool> {
     let tables: Vec<_> = catalogs.tables.keys().filter(|name| name.catalog.as_str() == catalog).cloned().collect();
     if !tables.is_empty() && !cascade {
         let names: Vec<_> = tables.iter().map(ToString::to_string).collect();
@@ -181,7 +204,7 @@ fn drop_tables(catalogs: &mut Catalogs, catalog: &str, cascade: bool) -> Result<
         .with_hint("drop them first, or write CASCADE, which deletes their rows"));
     }
     catalogs.tables.retain(|name, _| name.catalog.as_str() != catalog);
-    Ok(())
+    Ok(!tables.is_empty())
 }
 
 fn refuse_reserved(name: &str) -> Result<()> {
@@ -217,13 +240,13 @@ fn view_name(name: Name) -> Result<String> {
 
 /// Removes the views that stand on what is dropped, and those that stand on them; without CASCADE they keep it.
 pub(super) fn drop_dependents(
-    engine: &Inner,
-    catalogs: &mut Catalogs,
+    defining: &mut Defining,
     context: &ReadContext,
     dropped: &str,
     cascade: bool,
     stands_on: impl Fn(&Target) -> bool,
 ) -> Result<()> {
+    let (engine, catalogs) = (defining.engine(), &defining.catalogs);
     let mut dependents: Vec<String> = Vec::new();
     loop {
         let found = catalogs.views.iter().find(|(name, view)| {
@@ -245,7 +268,7 @@ pub(super) fn drop_dependents(
         .with_detail(format!("views: {}", dependents.join(", ")))
         .with_hint("drop them first, or write CASCADE"));
     }
-    catalogs.views.retain(|name, _| !dependents.contains(name));
+    defining.catalogs.views.retain(|name, _| !dependents.contains(name));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! One file per verb: what happens when a statement runs.
 
 mod define;
+mod publish;
 mod query;
 mod resolve;
 mod show;
@@ -8,7 +9,7 @@ mod table;
 mod write;
 
 pub(crate) use table::TOPIC_OPTIONS;
-pub(crate) use write::COPY_OPTIONS;
+pub(crate) use write::{COPY_OPTIONS, append};
 
 use crate::session::{Outcome, Session};
 use crate::sql::Statement;

@@ -2,9 +2,10 @@
 
 use crate::catalogs::{Catalogs, POLDER, PUBLIC};
 use crate::commit::log_error;
-use crate::definitions::{StoredColumn, TableDefinition, entry_of};
+use crate::definitions::{Change, StoredColumn, TableDefinition, entry_of};
 use crate::engine::Inner;
-use crate::execute::define::{done, drop_dependents, publish, publish_entry};
+use crate::execute::define::{done, drop_dependents};
+use crate::execute::publish::Defining;
 use crate::execute::query;
 use crate::execute::resolve::{Resolver, Target, reference};
 use crate::execute::write;
@@ -51,13 +52,8 @@ pub(super) async fn create_topic(
     exists: IfExists,
 ) -> Result<Outcome> {
     let engine = &session.engine.0;
-    let _defining = engine.defining.lock().await;
-    let mut catalogs = Catalogs::clone(&engine.catalogs());
+    let context = query::context(session);
     let name = own_name(name, "topic")?;
-    if catalogs.topics.contains_key(&name) && exists == IfExists::Keep {
-        return done("CREATE TOPIC");
-    }
-    refuse_taken(&catalogs, &name)?;
     if let Some(column) = columns.iter().find(|column| !column.options.is_empty()) {
         return Err(Error::fix(
             SqlState::NOT_SUPPORTED,
@@ -66,23 +62,37 @@ pub(super) async fn create_topic(
     }
     let options = Options::validate(TOPIC_OPTIONS, options)?;
     let schema = types(session, &columns).await?;
-    let topic = topic(&catalogs, name, &schema, &options)?;
-    topic.check()?;
-    let log = Arc::clone(engine.commit.log().await?);
-    for shard in &topic.shards {
-        // One that is there was made for this topic by a statement that did not come to its end; it is empty.
-        if log.shard(shard).is_none() {
-            log.create_shard(shard).map_err(log_error)?;
-        }
+    let mut defining = Defining::begin(session, &context).await?;
+    if defining.catalogs.topics.contains_key(&name) && exists == IfExists::Keep {
+        return done("CREATE TOPIC");
     }
-    catalogs.last_dataset = topic.id;
-    catalogs.topics.insert(topic.name.clone(), topic);
-    publish(engine, catalogs).await?;
+    refuse_taken(&defining.catalogs, &name)?;
+    let topic = topic(engine.next_dataset(), name, &schema, &options)?;
+    topic.check()?;
+    make_shards(engine, &topic).await?;
+    defining.catalogs.last_dataset = topic.id;
+    defining.catalogs.topics.insert(topic.name.clone(), topic);
+    defining.publish().await?;
     done("CREATE TOPIC")
 }
 
-fn topic(catalogs: &Catalogs, name: String, schema: &SchemaRef, options: &Options) -> Result<TopicDefinition> {
-    let id = catalogs.last_dataset + 1;
+/// One that is there was made for this topic by a statement that did not come to its end. Whatever is in it is nobody's.
+async fn make_shards(engine: &Inner, topic: &TopicDefinition) -> Result<()> {
+    let log = Arc::clone(engine.commit.log().await?);
+    let shards = topic.shards.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        for shard in shards {
+            if log.shard(&shard).is_some() {
+                log.drop_shard(&shard)?;
+            }
+            log.create_shard(&shard)?;
+        }
+        Ok(())
+    });
+    made.await.map_err(|error| Error::report("making shards ended in a panic").with_source(error))?.map_err(log_error)
+}
+
+fn topic(id: u64, name: String, schema: &SchemaRef, options: &Options) -> Result<TopicDefinition> {
     let columns: Vec<TopicColumn> =
         (1..).zip(schema.fields()).map(|(id, field)| TopicColumn { id, field: Arc::clone(field) }).collect();
     let key = options.text("key").map(|key| {
@@ -111,22 +121,18 @@ fn topic(catalogs: &Catalogs, name: String, schema: &SchemaRef, options: &Option
 /// `DROP TOPIC`: its definition first, then its shards.
 pub(super) async fn drop_topic(session: &Session, name: Name, if_exists: bool, cascade: bool) -> Result<Outcome> {
     let engine = &session.engine.0;
-    let _defining = engine.defining.lock().await;
-    let mut catalogs = Catalogs::clone(&engine.catalogs());
+    let context = query::context(session);
+    let mut defining = Defining::begin(session, &context).await?;
     let name = own_name(name, "topic")?;
-    if !catalogs.topics.contains_key(&name) {
+    if !defining.catalogs.topics.contains_key(&name) {
         let missing = Error::fix(SqlState::NO_TABLE, format!("topic \"{name}\" does not exist"));
         return if if_exists { done("DROP TOPIC") } else { Err(missing) };
     }
-    let context = query::context(session);
     let stands_on = |target: &Target| matches!(target, Target::Topic { name: topic, .. } if *topic == name);
-    drop_dependents(engine, &mut catalogs, &context, &format!("topic \"{name}\""), cascade, stands_on)?;
-    let topic = catalogs.topics.remove(&name);
-    publish(engine, catalogs).await?;
-    let log = engine.commit.log().await?;
-    for shard in topic.iter().flat_map(|topic| &topic.shards) {
-        log.drop_shard(shard).map_err(log_error)?;
-    }
+    drop_dependents(&mut defining, &context, &format!("topic \"{name}\""), cascade, stands_on)?;
+    defining.catalogs.topics.remove(&name);
+    defining.publish().await?;
+    engine.drop_orphans().await;
     done("DROP TOPIC")
 }
 
@@ -141,32 +147,32 @@ pub(super) async fn create_table(
     let engine = &session.engine.0;
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    let _defining = engine.defining.lock().await;
-    let mut catalogs = Catalogs::clone(&engine.catalogs());
+    let catalogs = engine.catalogs();
     let name = table_name(engine, &catalogs, &context, &name)?;
     let writer = writer(&catalogs, &name)?;
-    if catalogs.tables.contains_key(&name) {
-        if exists == IfExists::Keep {
-            return done("CREATE TABLE");
-        }
-        return Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("table {name} exists already")));
+    if catalogs.tables.contains_key(&name) && exists == IfExists::Keep {
+        return done("CREATE TABLE");
     }
+    refuse_table(&catalogs, &name)?;
     let schema = match &rows {
         Some(query) if spec.columns.is_empty() => write::schema_of(session, &context, query).await?,
         _ => types(session, &spec.columns).await?,
     };
-    let table = table(&catalogs, &name, &schema, &spec, writer.as_ref())?;
+    let table = table(engine.next_dataset(), &name, &schema, &spec, writer.as_ref())?;
     writer.check_definition(&table.for_source())?;
-    catalogs.last_dataset = table.id;
-    catalogs.tables.insert(name, table.clone());
-    let changes = engine.catalogs().definitions().changes_to(&catalogs.definitions());
     let mut entry = engine.commit.new_entry(EntryKind::DEFINITION).await?;
-    entry_of(&mut entry, &changes).map_err(log_error)?;
+    entry_of(&mut entry, &[Change::CreateTable { table: table.clone() }]).map_err(log_error)?;
+    // A query may take its time, so nobody else is kept from defining something meanwhile.
     let count = match &rows {
         Some(query) => Some(write::fill(session, &context, &table, query, &mut entry).await?),
         None => None,
     };
-    let end = publish_entry(engine, catalogs, entry).await?;
+    let mut defining = Defining::begin(session, &context).await?;
+    refuse_table(&defining.catalogs, &name)?;
+    self::writer(&defining.catalogs, &name)?;
+    defining.catalogs.last_dataset = defining.catalogs.last_dataset.max(table.id);
+    defining.catalogs.tables.insert(name, table.clone());
+    let end = defining.publish_entry(entry).await?;
     engine.followers.reached(&table.catalog, end, &context).await?;
     match count {
         Some(count) => done(&format!("SELECT {count}")),
@@ -174,8 +180,15 @@ pub(super) async fn create_table(
     }
 }
 
+fn refuse_table(catalogs: &Catalogs, name: &TableName) -> Result<()> {
+    match catalogs.tables.contains_key(name) {
+        true => Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("table {name} exists already"))),
+        false => Ok(()),
+    }
+}
+
 fn table(
-    catalogs: &Catalogs,
+    id: u64,
     name: &TableName,
     schema: &SchemaRef,
     spec: &TableSpec,
@@ -185,13 +198,13 @@ fn table(
     for (id, field) in (1..).zip(schema.fields()) {
         let options = spec.columns.iter().find(|column| column.name == *field.name());
         let options = options.map(|column| column.options.clone()).unwrap_or_default();
-        columns.push(StoredColumn { id, field: field.as_ref().clone(), options: column_options(writer, options)? });
+        columns.push(StoredColumn { id, field: Arc::clone(field), options: column_options(writer, options)? });
     }
     let id_of = |name: &String| columns.iter().find(|column| column.field.name() == name).map(|column| column.id);
     let key = spec.key.iter().filter_map(id_of).collect();
     Options::validate(writer.dataset_options(), spec.options.iter().cloned())?;
     Ok(TableDefinition {
-        id: catalogs.last_dataset + 1,
+        id,
         catalog: name.catalog.to_string(),
         schema: name.schema.clone(),
         name: name.table.clone(),
@@ -213,25 +226,22 @@ pub(super) async fn alter_table(session: &Session, name: Name, change: TableChan
     let engine = &session.engine.0;
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    let _defining = engine.defining.lock().await;
-    let mut catalogs = Catalogs::clone(&engine.catalogs());
-    let name = defined_table(engine, &catalogs, &context, &name)?;
-    let _turn = engine.turns.take(name.catalog.as_str()).await;
-    let writer = writer(&catalogs, &name)?;
-    let mut table = catalogs.tables.remove(&name).ok_or_else(|| missing(&name))?;
+    let name = defined_table(engine, &engine.catalogs(), &context, &name)?;
+    let _turn = engine.turn(name.catalog.as_str(), &context).await?;
+    let mut defining = Defining::begin(session, &context).await?;
+    let writer = writer(&defining.catalogs, &name)?;
+    let mut table = defining.catalogs.tables.remove(&name).ok_or_else(|| missing(&name))?;
     match change {
         TableChange::AddColumn(column) => add_column(session, &mut table, column, writer.as_ref()).await?,
         TableChange::DropColumn(column) => drop_column(&mut table, &column)?,
         TableChange::RenameColumn { from, to } => rename_column(&mut table, &from, &to)?,
         TableChange::RenameTable(to) => table.name = to,
     }
-    if catalogs.tables.contains_key(&table.full_name()) {
-        return Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("table {} exists already", table.full_name())));
-    }
+    refuse_table(&defining.catalogs, &table.full_name())?;
     table.version += 1;
     writer.check_definition(&table.for_source())?;
-    catalogs.tables.insert(table.full_name(), table);
-    if let Some(end) = publish(engine, catalogs).await? {
+    defining.catalogs.tables.insert(table.full_name(), table);
+    if let Some(end) = defining.publish().await? {
         engine.followers.reached(name.catalog.as_str(), end, &context).await?;
     }
     done("ALTER TABLE")
@@ -254,7 +264,7 @@ async fn add_column(
     let schema = types(session, std::slice::from_ref(&column)).await?;
     table.last_column += 1;
     let options = column_options(writer, column.options)?;
-    table.columns.push(StoredColumn { id: table.last_column, field: schema.field(0).clone(), options });
+    table.columns.push(StoredColumn { id: table.last_column, field: Arc::clone(&schema.fields()[0]), options });
     Ok(())
 }
 
@@ -275,7 +285,7 @@ fn drop_column(table: &mut TableDefinition, column: &str) -> Result<()> {
 fn rename_column(table: &mut TableDefinition, from: &str, to: &str) -> Result<()> {
     let at = place(table, from)?;
     refuse_column(table, to)?;
-    table.columns[at].field = table.columns[at].field.clone().with_name(to);
+    table.columns[at].field = Arc::new(table.columns[at].field.as_ref().clone().with_name(to));
     Ok(())
 }
 
@@ -300,18 +310,17 @@ pub(super) async fn drop_table(session: &Session, name: Name, if_exists: bool, c
     let engine = &session.engine.0;
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    let _defining = engine.defining.lock().await;
-    let mut catalogs = Catalogs::clone(&engine.catalogs());
-    let name = match defined_table(engine, &catalogs, &context, &name) {
+    let name = match defined_table(engine, &engine.catalogs(), &context, &name) {
         Ok(name) => name,
         Err(error) if if_exists && error.state() == SqlState::NO_TABLE => return done("DROP TABLE"),
         Err(error) => return Err(error),
     };
-    let _turn = engine.turns.take(name.catalog.as_str()).await;
+    let _turn = engine.turn(name.catalog.as_str(), &context).await?;
+    let mut defining = Defining::begin(session, &context).await?;
     let stands_on = |target: &Target| matches!(target, Target::Dataset(table) if *table == name);
-    drop_dependents(engine, &mut catalogs, &context, &format!("table {name}"), cascade, stands_on)?;
-    catalogs.tables.remove(&name);
-    if let Some(end) = publish(engine, catalogs).await? {
+    drop_dependents(&mut defining, &context, &format!("table {name}"), cascade, stands_on)?;
+    defining.catalogs.tables.remove(&name).ok_or_else(|| missing(&name))?;
+    if let Some(end) = defining.publish().await? {
         engine.followers.reached(name.catalog.as_str(), end, &context).await?;
     }
     done("DROP TABLE")

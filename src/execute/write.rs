@@ -10,6 +10,7 @@ mod rows;
 mod topic;
 
 pub(crate) use copy::OPTIONS as COPY_OPTIONS;
+pub(crate) use topic::append;
 
 use crate::commit::log_error;
 use crate::definitions::TableDefinition;

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::StreamExt;
 use polder_catalog::{
-    CatalogName, ChangePart, Definition, Entry, Error, Kind, PART_ROWS_MAX, Result, SqlState, WEIGHT_COLUMN,
+    CatalogName, ChangePart, Definition, Entry, Error, Kind, PART_ROWS_MAX, PartStream, Result, SqlState, WEIGHT_COLUMN,
 };
 use polder_log::store::{self, EntryKind, MAIN, Offset, Part, Shard};
 use std::collections::BTreeSet;
@@ -89,34 +89,41 @@ impl Reader {
         // The store's own entries say what columns are, and have no rows.
         let parts = (entry.header().kind != EntryKind::SCHEMA).then(|| entry.parts());
         for part in parts.into_iter().flatten() {
-            let part = part.map_err(log_error)?;
-            if !self.tables.contains(&part.id.dataset) {
-                continue;
-            }
+            let changes = match part.map_err(log_error) {
+                Ok(part) if !self.tables.contains(&part.id.dataset) => continue,
+                Ok(part) => changes(entry, &part),
+                Err(error) => Err(error),
+            };
             let parts = match told.take().map_or_else(|| self.tell(entry, Vec::new()), Ok) {
                 Ok(parts) => parts,
                 Err(Gone) => return Ok(Err(Gone)),
             };
-            for change in changes(entry, &part)? {
-                if parts.blocking_send(Ok(change)).is_err() {
+            let failed = changes.is_err();
+            let changes = match changes {
+                Ok(changes) => changes.into_iter().map(Told::Part).collect(),
+                // The store must not take what came before for the whole.
+                Err(error) => vec![Told::Failed(error)],
+            };
+            for change in changes {
+                if parts.blocking_send(change).is_err() {
                     // The store has the entry already, or gave up on it: the follower knows which.
                     return Ok(Ok(()));
                 }
             }
+            if failed {
+                return Ok(Ok(()));
+            }
             told = Some(parts);
         }
-        if told.is_some() {
+        if let Some(parts) = told {
+            let _ = parts.blocking_send(Told::End);
             return Ok(Ok(()));
         }
         Ok(self.sender.blocking_send(Ok(Read { entry: None, end })).map_err(|_| Gone))
     }
 
     /// Hands an entry to the follower; its parts go through what is returned.
-    fn tell(
-        &self,
-        entry: &store::Entry,
-        definitions: Vec<Definition>,
-    ) -> Result<mpsc::Sender<Result<ChangePart>>, Gone> {
+    fn tell(&self, entry: &store::Entry, definitions: Vec<Definition>) -> Result<mpsc::Sender<Told>, Gone> {
         let (sender, parts) = mpsc::channel(PARTS_AHEAD);
         let header = entry.header();
         let told = Entry {
@@ -124,8 +131,7 @@ impl Reader {
             time: time(header.commit_time),
             request_id: header.attributes.request_id.clone(),
             definitions,
-            parts: futures::stream::unfold(parts, |mut parts| async move { Some((parts.recv().await?, parts)) })
-                .boxed(),
+            parts: stream_of(parts),
         };
         let read = Read { entry: Some(told), end: header.end_offset() };
         self.sender.blocking_send(Ok(read)).map_err(|_| Gone)?;
@@ -156,6 +162,27 @@ impl Reader {
         }
         Ok(definitions)
     }
+}
+
+/// What the parts of one entry are, on their way. An end that is not told is no end.
+enum Told {
+    Part(ChangePart),
+    Failed(Error),
+    End,
+}
+
+/// The parts as the store reads them.
+fn stream_of(parts: mpsc::Receiver<Told>) -> PartStream {
+    let next = |parts: Option<mpsc::Receiver<Told>>| async move {
+        let mut parts = parts?;
+        match parts.recv().await {
+            Some(Told::Part(part)) => Some((Ok(part), Some(parts))),
+            Some(Told::Failed(error)) => Some((Err(error), None)),
+            Some(Told::End) => None,
+            None => Some((Err(Error::report("reading an entry broke off")), None)),
+        }
+    };
+    futures::stream::unfold(Some(parts), next).boxed()
 }
 
 /// A part as the contract has it: rows, then their weights, in bounded pieces.

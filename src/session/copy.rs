@@ -6,16 +6,24 @@ use std::fmt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+/// What a client sends. Only [`End`](Self::End) is the end: a client that goes away has sent no whole.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Bytes(Bytes),
+    End,
+    Failed(Error),
+}
+
 /// Takes what a client sends. Dropping it before [`finish`](Self::finish) writes nothing.
 pub struct CopyIn {
-    /// Dropped first: a writer that sees the pieces end would take them for the whole.
-    writing: AbortOnDropHandle<Result<u64>>,
-    pieces: mpsc::Sender<Result<Bytes>>,
+    pieces: mpsc::Sender<Piece>,
+    /// Until its result was told.
+    writing: Option<AbortOnDropHandle<Result<u64>>>,
 }
 
 impl CopyIn {
-    pub(crate) fn new(pieces: mpsc::Sender<Result<Bytes>>, writing: tokio::task::JoinHandle<Result<u64>>) -> Self {
-        Self { writing: AbortOnDropHandle::new(writing), pieces }
+    pub(crate) fn new(pieces: mpsc::Sender<Piece>, writing: tokio::task::JoinHandle<Result<u64>>) -> Self {
+        Self { pieces, writing: Some(AbortOnDropHandle::new(writing)) }
     }
 
     /// Sends the next piece, waiting while those before are still being read. A piece may end anywhere.
@@ -23,29 +31,32 @@ impl CopyIn {
     /// # Errors
     /// If a row did not fit: what is wrong is told as soon as it is known, and nothing is written.
     pub async fn write(&mut self, piece: Bytes) -> Result<()> {
-        if self.pieces.send(Ok(piece)).await.is_ok() {
+        if self.pieces.send(Piece::Bytes(piece)).await.is_ok() {
             return Ok(());
         }
-        match (&mut self.writing).await {
-            Ok(Err(error)) => Err(error),
-            Ok(Ok(_)) => Err(Error::report("rows ended before what was sent")),
-            Err(error) => Err(Error::report("writing rows ended in a panic").with_source(error)),
-        }
+        self.written().await?;
+        Err(Error::report("rows ended before what was sent"))
     }
 
     /// Nothing more comes: writes the rows, and tells the tag.
-    pub async fn finish(self) -> Result<String> {
-        drop(self.pieces);
-        let written =
-            self.writing.await.map_err(|error| Error::report("writing rows ended in a panic").with_source(error))?;
-        written.map(|count| format!("COPY {count}"))
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); those of writing.
+    pub async fn finish(mut self) -> Result<String> {
+        let _ = self.pieces.send(Piece::End).await;
+        self.written().await.map(|count| format!("COPY {count}"))
     }
 
-    /// Gives up because of the client: nothing is written.
-    pub async fn fail(self, reason: &str) -> Error {
-        let error = Error::fix(SqlState::CANCELLED, format!("COPY was given up by the client: {reason}"));
-        let _ = self.pieces.send(Err(Error::fix(SqlState::CANCELLED, reason.to_string()))).await;
-        error
+    /// Gives up because of the client: nothing is written. What the statement is answered with.
+    pub async fn fail(mut self, reason: &str) -> Error {
+        let error = || Error::fix(SqlState::CANCELLED, format!("COPY was given up by the client: {reason}"));
+        let _ = self.pieces.send(Piece::Failed(error())).await;
+        self.written().await.err().unwrap_or_else(error)
+    }
+
+    async fn written(&mut self) -> Result<u64> {
+        let writing = self.writing.take().ok_or_else(|| Error::fix(SqlState::STATE, "COPY has ended already"))?;
+        writing.await.map_err(|error| Error::report("writing rows ended in a panic").with_source(error))?
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn insert(
     source: rows::Source<'_>,
 ) -> Result<u64> {
     let engine = &session.engine.0;
-    let _turn = engine.turns.take(&table.catalog).await;
+    let _turn = engine.turn(&table.catalog, context).await?;
     let table = &current(engine, table)?;
     let schema = table.arrow_schema();
     let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
@@ -50,7 +50,7 @@ pub(super) async fn update(
     condition: Option<ast::Expr>,
 ) -> Result<u64> {
     let engine = &session.engine.0;
-    let _turn = engine.turns.take(&table.catalog).await;
+    let _turn = engine.turn(&table.catalog, context).await?;
     let table = &current(engine, table)?;
     let (schema, assigned) = (table.arrow_schema(), assigned(table, assignments)?);
     let changes_key = table.key_names().iter().any(|name| assigned.contains_key(name));
@@ -92,7 +92,7 @@ pub(super) async fn delete(
     condition: Option<ast::Expr>,
 ) -> Result<u64> {
     let engine = &session.engine.0;
-    let _turn = engine.turns.take(&table.catalog).await;
+    let _turn = engine.turn(&table.catalog, context).await?;
     let table = &current(engine, table)?;
     let schema = table.arrow_schema();
     let query = select(table, schema.fields().iter().map(|field| column(field.name())).collect(), condition)?;

@@ -6,7 +6,7 @@
 use crate::execute::query;
 use crate::execute::write::{Writable, change, rows, topic, writable};
 use crate::plan::Tables;
-use crate::session::{CopyIn, Outcome, Session};
+use crate::session::{CopyIn, Outcome, Piece, Session};
 use crate::sql::{self, CopySource, Name, Statement};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -20,6 +20,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use polder_catalog::{Error, OptionKind, OptionSpec, Options, ReadContext, Result, SqlState};
+use regex::Regex;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncReadExt;
@@ -40,6 +41,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     )
     .default("true"),
     OptionSpec::new("delimiter", OptionKind::Text, "the character between CSV fields").default(","),
+    OptionSpec::new("null", OptionKind::Text, "the CSV field that is NULL; if not given, an empty one, quoted or not"),
 ];
 
 /// What the rows that are read are called in the query that writes them.
@@ -50,10 +52,10 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// A first line that is longer names no columns.
 const HEADER_BYTES_MAX: usize = 1 << 20;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Format {
     Ndjson,
-    Csv { header: bool, delimiter: u8 },
+    Csv { header: bool, delimiter: u8, null: Option<String> },
     Parquet,
 }
 
@@ -79,9 +81,7 @@ pub(super) async fn run(
                 let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
                 let reading = read_file(path.clone(), sender);
                 let writing = write(session, &context, &target, &fields, format, pieces);
-                let (read, written) = tokio::join!(reading, writing);
-                // A file that could not be read is why there were too few rows.
-                read.and(written)?
+                tokio::join!(reading, writing).1?
             };
             Ok(Outcome::Done(format!("COPY {count}")))
         }
@@ -109,7 +109,7 @@ async fn write(
     target: &Writable,
     fields: &[FieldRef],
     format: Format,
-    pieces: mpsc::Receiver<Result<Bytes>>,
+    pieces: mpsc::Receiver<Piece>,
 ) -> Result<u64> {
     let wire: SchemaRef = Arc::new(Schema::new(fields.iter().map(|field| as_read(field)).collect::<Vec<_>>()));
     let rows = Copied { schema: wire, format, pieces: Mutex::new(Some(pieces)) };
@@ -196,7 +196,8 @@ fn format(from: &CopySource, options: &[(String, String)]) -> Result<Format> {
             let [delimiter] = delimiter.as_bytes() else {
                 return Err(Error::fix(SqlState::PARAMETER, "option \"delimiter\" takes one ASCII character"));
             };
-            Ok(Format::Csv { header: options.boolean("header"), delimiter: *delimiter })
+            let null = options.text("null").map(str::to_string);
+            Ok(Format::Csv { header: options.boolean("header"), delimiter: *delimiter, null })
         }
         Some("parquet") => Ok(Format::Parquet),
         _ => Err(Error::fix(SqlState::PARAMETER, "the format of the file cannot be told by its name")
@@ -212,38 +213,27 @@ fn local_only(session: &Session, path: &str) -> Result<()> {
         .with_hint("send the rows: COPY ... FROM STDIN"))
 }
 
-async fn read_file(path: String, sender: mpsc::Sender<Result<Bytes>>) -> Result<()> {
-    let failed = |error: std::io::Error| {
-        Error::fix(SqlState::NO_FILE, format!("could not read {path}")).with_detail(error.to_string())
+/// Sends a file piece by piece. Nobody listens any more once a row did not fit.
+async fn read_file(path: String, sender: mpsc::Sender<Piece>) {
+    let last = match send_file(&path, &sender).await {
+        Ok(()) => Piece::End,
+        Err(error) => Piece::Failed(
+            Error::fix(SqlState::NO_FILE, format!("could not read {path}")).with_detail(error.to_string()),
+        ),
     };
-    let mut file = match tokio::fs::File::open(&path).await {
-        Ok(file) => file,
-        Err(error) => {
-            let error = failed(error);
-            let _ = sender.send(Err(error_again(&error))).await;
-            return Err(error);
-        }
-    };
+    let _ = sender.send(last).await;
+}
+
+async fn send_file(path: &str, sender: &mpsc::Sender<Piece>) -> std::io::Result<()> {
+    let mut file = tokio::fs::File::open(path).await?;
     loop {
         let mut piece = vec![0; PIECE_BYTES];
-        let bytes = match file.read(&mut piece).await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let error = failed(error);
-                let _ = sender.send(Err(error_again(&error))).await;
-                return Err(error);
-            }
-        };
+        let bytes = file.read(&mut piece).await?;
         piece.truncate(bytes);
-        if bytes == 0 || sender.send(Ok(piece.into())).await.is_err() {
+        if bytes == 0 || sender.send(Piece::Bytes(piece.into())).await.is_err() {
             return Ok(());
         }
     }
-}
-
-/// The writer must not take the end of the pieces for the end of the file.
-fn error_again(error: &Error) -> Error {
-    Error::fix(error.state(), error.message().to_string())
 }
 
 /// The rows of one COPY, decoded as they are read.
@@ -251,7 +241,7 @@ fn error_again(error: &Error) -> Error {
 struct Copied {
     schema: SchemaRef,
     format: Format,
-    pieces: Mutex<Option<mpsc::Receiver<Result<Bytes>>>>,
+    pieces: Mutex<Option<mpsc::Receiver<Piece>>>,
 }
 
 #[async_trait]
@@ -262,7 +252,7 @@ impl PartitionStream for Copied {
 
     fn execute(&self, task: Arc<TaskContext>) -> SendableRecordBatchStream {
         let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let decoder = Decoder::new(&self.schema, self.format, task.session_config().batch_size());
+        let decoder = Decoder::new(&self.schema, &self.format, task.session_config().batch_size());
         let rows = futures::stream::try_unfold((pieces, decoder), |(pieces, decoder)| async move {
             let (Some(mut pieces), mut decoder) = (pieces, decoder?) else { return Ok(None) };
             let batch = decoder.next(&mut pieces).await?;
@@ -288,15 +278,18 @@ enum Reader {
 }
 
 impl Decoder {
-    fn new(schema: &SchemaRef, format: Format, rows: usize) -> datafusion::common::Result<Self> {
+    fn new(schema: &SchemaRef, format: &Format, rows: usize) -> datafusion::common::Result<Self> {
         let header = match format {
-            Format::Csv { header: true, delimiter } => Some((Arc::clone(schema), delimiter)),
+            Format::Csv { header: true, delimiter, .. } => Some((Arc::clone(schema), *delimiter)),
             Format::Csv { .. } | Format::Ndjson | Format::Parquet => None,
         };
         let reader = match format {
-            Format::Csv { header, delimiter } => {
+            Format::Csv { header, delimiter, null } => {
                 let builder = arrow::csv::ReaderBuilder::new(Arc::clone(schema));
-                let builder = builder.with_header(header).with_delimiter(delimiter).with_batch_size(rows);
+                let mut builder = builder.with_header(*header).with_delimiter(*delimiter).with_batch_size(rows);
+                if let Some(null) = null {
+                    builder = builder.with_null_regex(exactly(null)?);
+                }
                 Reader::Csv(Box::new(builder.build_decoder()))
             }
             Format::Ndjson | Format::Parquet => {
@@ -307,20 +300,14 @@ impl Decoder {
         Ok(Self { reader, header, rest: Bytes::new(), ended: false })
     }
 
-    async fn next(
-        &mut self,
-        pieces: &mut mpsc::Receiver<Result<Bytes>>,
-    ) -> datafusion::common::Result<Option<RecordBatch>> {
+    async fn next(&mut self, pieces: &mut mpsc::Receiver<Piece>) -> datafusion::common::Result<Option<RecordBatch>> {
         if let Some((schema, delimiter)) = self.header.take() {
             self.first_line(pieces).await?;
             check_header(&self.rest, &schema, delimiter)?;
         }
         loop {
             if self.rest.is_empty() && !self.ended {
-                match pieces.recv().await {
-                    Some(piece) => self.rest = piece?,
-                    None => self.ended = true,
-                }
+                self.rest = self.piece(pieces).await?;
             }
             let taken = self.decode()?;
             self.rest = self.rest.slice(taken..);
@@ -337,17 +324,24 @@ impl Decoder {
         }
     }
 
-    /// Reads on until the first line is here.
-    async fn first_line(&mut self, pieces: &mut mpsc::Receiver<Result<Bytes>>) -> Result<()> {
-        let mut line = Vec::new();
-        while !line.contains(&b'\n') && line.len() <= HEADER_BYTES_MAX {
-            match pieces.recv().await {
-                Some(piece) => line.extend_from_slice(&piece?),
-                None => {
-                    self.ended = true;
-                    break;
-                }
+    /// The next piece; none at the end.
+    async fn piece(&mut self, pieces: &mut mpsc::Receiver<Piece>) -> Result<Bytes> {
+        match pieces.recv().await {
+            Some(Piece::Bytes(bytes)) => Ok(bytes),
+            Some(Piece::Failed(error)) => Err(error),
+            Some(Piece::End) => {
+                self.ended = true;
+                Ok(Bytes::new())
             }
+            None => Err(Error::fix(SqlState::CANCELLED, "the input broke off").with_hint("nothing was written")),
+        }
+    }
+
+    /// Reads on until the first line is here.
+    async fn first_line(&mut self, pieces: &mut mpsc::Receiver<Piece>) -> Result<()> {
+        let mut line = Vec::new();
+        while !self.ended && !line.contains(&b'\n') && line.len() <= HEADER_BYTES_MAX {
+            line.extend_from_slice(&self.piece(pieces).await?);
         }
         self.rest = line.into();
         Ok(())
@@ -370,6 +364,12 @@ impl Decoder {
     }
 }
 
+/// What matches a text and nothing else.
+fn exactly(text: &str) -> Result<Regex> {
+    Regex::new(&format!("^{}$", regex::escape(text)))
+        .map_err(|error| Error::fix(SqlState::PARAMETER, "option \"null\" is too long").with_source(error))
+}
+
 /// A header in another order would put every value into another column.
 fn check_header(input: &[u8], schema: &SchemaRef, delimiter: u8) -> Result<()> {
     let line = input.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -377,8 +377,7 @@ fn check_header(input: &[u8], schema: &SchemaRef, delimiter: u8) -> Result<()> {
     let line = line.trim_start_matches('\u{feff}');
     let named: Vec<&str> = line.split(char::from(delimiter)).map(|name| name.trim().trim_matches('"')).collect();
     let wanted: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    if line.is_empty() || named.iter().map(|name| name.to_lowercase()).eq(wanted.iter().map(|name| name.to_lowercase()))
-    {
+    if named.iter().map(|name| name.to_lowercase()).eq(wanted.iter().map(|name| name.to_lowercase())) {
         return Ok(());
     }
     let message =

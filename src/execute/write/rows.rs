@@ -32,16 +32,15 @@ pub(super) async fn start(
     let engine = &session.engine.0;
     let settings = session.settings();
     let planner = Planner::new(engine, context).with_settings(&settings);
-    let (query, tables) = match source {
+    let (planner, query, tables) = match source {
         Source::Query(query) => {
             let catalogs = engine.catalogs();
-            (query.clone(), Resolver::new(engine, &catalogs, context).query(query).await?)
+            (planner, query.clone(), Resolver::new(engine, &catalogs, context).query(query).await?)
         }
-        Source::Given { query, tables } => (query, *tables),
+        // What is copied keeps its order: the newest record of a key is its last in the file.
+        Source::Given { query, tables } => (planner.in_order(), query, *tables),
     };
-    let given = planner.logical(&query, &tables).await?.schema().fields().len();
-    let from = places(fields, columns, given)?;
-    let planned = planner.physical_into(&query, &tables, fields, &from).await?;
+    let planned = planner.physical_into(&query, &tables, fields, |given| places(fields, columns, given)).await?;
     let stream = execute_stream(planned.physical, planned.state.task_ctx()).map_err(Error::from_datafusion)?;
     Ok(Written { stream, context: context.clone(), required: required(fields) })
 }

@@ -1,13 +1,18 @@
 //! Writing a topic: records are appended to its shards, one entry for each shard that is reached.
 
 use crate::execute::write::rows;
+use crate::plan::{Planner, Tables};
 use crate::session::Session;
-use crate::sql::{self, Query, Statement};
+use crate::sql::{self, Statement};
 use arrow::array::{Array, ArrayRef};
-use arrow::compute::concat;
+use arrow::compute::kernels::cmp::not_distinct;
+use arrow::compute::{CastOptions, cast, cast_with_options, concat, filter};
+use arrow::datatypes::DataType;
 use arrow::datatypes::FieldRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::physical_plan::collect;
 use datafusion::sql::parser::Statement as DataFusionStatement;
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Ident, SelectItem, SetExpr};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Ident, Parens, SetExpr};
 use futures::StreamExt;
 use polder_catalog::{Error, ReadContext, Result, SqlState};
 use polder_log::TopicDefinition;
@@ -30,6 +35,12 @@ pub(super) async fn insert(
     Ok(appended.rows)
 }
 
+/// Appends a batch as it is; how many rows.
+pub(crate) async fn append(session: &Session, topic: &str, rows: RecordBatch) -> Result<u64> {
+    let engine = &session.engine.0;
+    Ok(engine.topics().await?.append_batch(topic, engine.attributes(), rows).await?.rows)
+}
+
 /// Appends a tombstone for each key that the condition names; how many.
 pub(super) async fn delete(
     session: &Session,
@@ -46,17 +57,8 @@ pub(super) async fn delete(
         Error::fix(SqlState::NOT_SUPPORTED, "records of a topic are deleted by their key")
             .with_hint(format!("write WHERE {name} = value, or WHERE {name} IN (value, ...)"))
     })?;
-    let mut columns: Vec<ArrayRef> = Vec::new();
-    for value in values {
-        let query = select_value(value)?;
-        let fields = [Arc::clone(&key.field)];
-        let mut rows = rows::start(session, context, &fields, &[], rows::Source::Query(&query)).await?;
-        while let Some(batch) = rows.next().await? {
-            columns.push(Arc::clone(batch.column(0)));
-        }
-    }
-    let columns: Vec<&dyn Array> = columns.iter().map(AsRef::as_ref).collect();
-    let keys = concat(&columns).map_err(|error| Error::report("keys of one type do not fit").with_source(error))?;
+    let given = constants(session, context, values).await?;
+    let keys = exactly(&given, key.field.data_type())?;
     if keys.null_count() > 0 {
         return Err(Error::fix(SqlState::NOT_NULL, "NULL is no key, and equals none"));
     }
@@ -85,16 +87,35 @@ fn is_column(expr: &ast::Expr, key: &str) -> bool {
     }
 }
 
-/// `SELECT value`, as a tree. The value sees no table, so it can only be a constant.
-fn select_value(value: ast::Expr) -> Result<Query> {
-    let Statement::Query(mut query) = sql::parse("SELECT 1")? else {
+/// The values, in the one type that SQL finds for them. They see no table, so they can only be constants.
+async fn constants(session: &Session, context: &ReadContext, values: Vec<ast::Expr>) -> Result<ArrayRef> {
+    let Statement::Query(mut query) = sql::parse("VALUES (1)")? else {
         return Err(Error::report("a query was read as another statement"));
     };
     if let DataFusionStatement::Statement(statement) = &mut query.0
         && let ast::Statement::Query(query) = statement.as_mut()
-        && let SetExpr::Select(select) = query.body.as_mut()
+        && let SetExpr::Values(rows) = query.body.as_mut()
+        && let Some(row) = rows.rows.pop()
     {
-        select.projection = vec![SelectItem::UnnamedExpr(value)];
+        rows.rows = values.into_iter().map(|value| Parens { content: vec![value], ..row.clone() }).collect();
     }
-    Ok(query)
+    let tables = Tables { tables: Vec::new(), calls: Default::default() };
+    let planned = Planner::new(&session.engine.0, context).in_order().physical(&query, &tables).await?;
+    let batches = collect(planned.physical, planned.state.task_ctx()).await.map_err(Error::from_datafusion)?;
+    let columns: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(0).as_ref()).collect();
+    concat(&columns).map_err(|error| Error::report("constants of one type do not fit").with_source(error))
+}
+
+/// The values in the type of the key. A number that this type has no place for equals no key, so it is left out; a text is
+/// read as the key would be.
+fn exactly(given: &ArrayRef, key: &DataType) -> Result<ArrayRef> {
+    let unfit = |error| Error::fix(SqlState::TYPE, format!("the key is of type {key}")).with_source(error);
+    let as_is = given.data_type() == key || given.data_type().is_string() || given.data_type().is_null();
+    let keys = cast_with_options(given, key, &CastOptions { safe: !as_is, ..CastOptions::default() }).map_err(unfit)?;
+    if as_is {
+        return Ok(keys);
+    }
+    let back = cast(&keys, given.data_type()).map_err(unfit)?;
+    let same = not_distinct(&back, given).map_err(unfit)?;
+    filter(&keys, &same).map_err(unfit)
 }

@@ -144,10 +144,12 @@ impl Reader<'_> {
             self.parser.parser.expect_token(&Token::Comma).map_err(parser_error)?;
         }
         let unknown = key.iter().find(|name| !columns.iter().any(|column| column.name == **name));
-        match unknown {
-            Some(name) => Err(Error::fix(SqlState::NO_COLUMN, format!("column \"{name}\" of the key does not exist"))),
-            None => Ok((columns, key)),
+        if let Some(name) = unknown {
+            return Err(Error::fix(SqlState::NO_COLUMN, format!("column \"{name}\" of the key does not exist")));
         }
+        // NULL equals nothing, not even itself, so it is no key.
+        columns.iter_mut().filter(|column| key.contains(&column.name)).for_each(|column| column.not_null = true);
+        Ok((columns, key))
     }
 
     fn one_key(&mut self, key: &mut Vec<String>, is_listed: bool) -> Result<()> {
