@@ -37,4 +37,4 @@ pub mod reference;
 
 pub use engine::{Engine, EngineBuilder};
 pub use polder_catalog::{Connector, Error, Kind, Result, SqlState};
-pub use session::{CopyIn, Outcome, Progress, Rows, Session, SourceProgress};
+pub use session::{CopyIn, Notices, Outcome, Progress, Rows, Session, SourceProgress};

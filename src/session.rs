@@ -8,7 +8,7 @@ pub use copy::CopyIn;
 pub(crate) use copy::Piece;
 
 pub(crate) use rows::rows_and_bytes;
-pub use rows::{Progress, Rows, SourceProgress};
+pub use rows::{Notices, Progress, Rows, SourceProgress};
 pub(crate) use settings::{SPECS as SETTINGS, Settings};
 
 use crate::engine::Engine;

@@ -36,6 +36,7 @@ struct Inner {
     partitions: usize,
     pushdown: bool,
     shared: Mutex<HashMap<(CatalogName, TypeId), Arc<dyn Any + Send + Sync>>>,
+    notices: Mutex<Vec<String>>,
 }
 
 impl ReadContext {
@@ -94,6 +95,19 @@ impl ReadContext {
         let mut shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = shared.entry((catalog.clone(), TypeId::of::<T>())).or_insert_with(|| Arc::new(make()));
         Arc::clone(entry).downcast().expect("the key holds the type")
+    }
+
+    /// Tells the user something that is no error, such as a suggestion. What was told already is not told again.
+    pub fn notice(&self, text: impl Into<String>) {
+        let (text, mut notices) = (text.into(), self.0.notices.lock().unwrap_or_else(PoisonError::into_inner));
+        if !notices.contains(&text) {
+            notices.push(text);
+        }
+    }
+
+    /// What the user was told so far.
+    pub fn notices(&self) -> Vec<String> {
+        self.0.notices.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// An error if the query was cancelled or ran out of time.
@@ -187,7 +201,17 @@ impl ReadContextBuilder {
     /// The context.
     pub fn build(self) -> ReadContext {
         let Self { query, principal, deadline, cancellation, memory, partitions, pushdown } = self;
-        let shared = Mutex::default();
-        ReadContext(Arc::new(Inner { query, principal, deadline, cancellation, memory, partitions, pushdown, shared }))
+        let (shared, notices) = Default::default();
+        ReadContext(Arc::new(Inner {
+            query,
+            principal,
+            deadline,
+            cancellation,
+            memory,
+            partitions,
+            pushdown,
+            shared,
+            notices,
+        }))
     }
 }

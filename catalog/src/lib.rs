@@ -76,6 +76,6 @@ pub use position::{Offset, Position, ShardName, SourcePosition};
 pub use provider::SourceTable;
 pub use registry::Registry;
 pub use runtime_filter::{Keys, RuntimeFilters, Wanted};
-pub use scan::{Scan, ScanExec, ScanMeter, ScanReport};
+pub use scan::{Scan, ScanExec, ScanMeter, ScanReport, TellPanic};
 pub use secret::{Revealed, Secret};
 pub use writer::{Applied, Entry, PartStream, Writer};

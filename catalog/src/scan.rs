@@ -254,6 +254,20 @@ impl ExecutionPlan for ScanExec {
     }
 }
 
+/// Tells of a panic on a thread that sends the rows of a scan, so that what was sent before it is not taken for the whole.
+/// The thread keeps it as long as it may send.
+#[derive(Debug)]
+pub struct TellPanic(pub tokio::sync::mpsc::Sender<crate::Result<RecordBatch>>);
+
+impl Drop for TellPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Nobody may be left to hear it.
+            let _ = self.0.blocking_send(Err(crate::Error::report("the thread that reads the rows panicked")));
+        }
+    }
+}
+
 /// Ends the stream with an error as soon as the query is cancelled or out of time, and counts its rows.
 fn guarded(
     rows: SendableRecordBatchStream,

@@ -110,11 +110,15 @@ pub(crate) async fn execute(
             screen.tag(&tag)?;
         }
         Outcome::Rows(rows) => {
+            let notices = rows.notices();
             let written = write_rows(Reading::start(rows), screen, interrupt, &mut line).await;
             // What was written before an error has been seen by whoever reads along; the rest must not lag behind it.
             let flushed = screen.out.flush();
             written?;
             flushed?;
+            for notice in notices.told() {
+                writeln!(io::stderr(), "notice: {notice}")?;
+            }
         }
     }
     Ok(line.elapsed())

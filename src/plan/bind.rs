@@ -5,11 +5,11 @@ use crate::config::Config;
 use crate::engine::Inner;
 use crate::plan::cooperate::cooperate;
 use crate::plan::federate::{self, Declined};
-use crate::plan::hidden;
 use crate::plan::marks::Marks;
 use crate::plan::names::{PassThroughCall, QUERY};
 use crate::plan::types::SqlTypes;
 use crate::plan::zeros::{Zeros, one_zero};
+use crate::plan::{hidden, snippets};
 use crate::session::Settings;
 use crate::sql::Query;
 use arrow::datatypes::{FieldRef, SchemaRef};
@@ -199,6 +199,7 @@ fn takes_keys(plan: &LogicalPlan) -> DataFusionResult<bool> {
 async fn bound(state: &SessionState, query: &Query, tables: &Tables) -> Result<LogicalPlan> {
     let mut query = query.clone();
     hidden::exclude(&mut query, &tables.tables)?;
+    snippets::complete(&mut query)?;
     state.statement_to_plan(query.0).await.map_err(Error::from_datafusion)
 }
 

@@ -6,6 +6,7 @@ mod federate;
 mod hidden;
 mod marks;
 mod names;
+mod snippets;
 mod types;
 mod zeros;
 mod cooperate;

@@ -69,6 +69,11 @@ impl Rows {
         self.progress.clone()
     }
 
+    /// What the user is told beside the rows, such as a suggestion for a word that no row has; may be asked at the end.
+    pub fn notices(&self) -> Notices {
+        Notices(self.context.clone())
+    }
+
     /// Stops the query: the next call of [`next`](Self::next) gives error 57014.
     pub fn cancel(&self) {
         if let Some(context) = &self.context {
@@ -79,6 +84,17 @@ impl Rows {
     /// Stops the query from elsewhere.
     pub fn cancellation(&self) -> CancellationToken {
         self.context.as_ref().map(|context| context.cancellation().clone()).unwrap_or_default()
+    }
+}
+
+/// What the user is told beside the rows.
+#[derive(Clone, Debug, Default)]
+pub struct Notices(Option<ReadContext>);
+
+impl Notices {
+    /// What was told so far.
+    pub fn told(&self) -> Vec<String> {
+        self.0.as_ref().map(ReadContext::notices).unwrap_or_default()
     }
 }
 

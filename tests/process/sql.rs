@@ -105,6 +105,28 @@ fn a_reader_that_goes_away_ends_the_program_quietly() {
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(141), ""));
 }
 
+/// Beside the rows, not among them.
+#[test]
+fn a_word_that_no_row_has_gets_a_suggestion() {
+    let asked = |text: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = format!(
+            "CREATE CATALOG docs USING search WITH (path = '{}');
+             CREATE TABLE docs.public.mails (id BIGINT PRIMARY KEY, body TEXT WITH (analyzer = 'english'));
+             INSERT INTO docs.public.mails VALUES (1, 'You will receive Receipts'), (2, 'nothing');",
+            folder.path().join("docs").display()
+        );
+        let query =
+            format!("SELECT id FROM docs.public.mails WHERE match(body, '{text}') ORDER BY _score DESC LIMIT 3");
+        let ran = run(&["sql", "--format", "csv", "-c", &made, "-c", &query]);
+        (ran.stdout, ran.stderr.lines().filter(|line| line.starts_with("notice: ")).collect::<String>())
+    };
+    let (rows, notices) = asked("recieve");
+    assert_eq!(rows, "id\n");
+    assert_eq!(notices, "notice: no row of \"mails\" has the word \"reciev\"; did you mean \"receive\"?");
+    assert_eq!(asked("receive"), ("id\n1\n".to_string(), String::new()));
+}
+
 #[test]
 fn a_tag_is_a_result_for_people_only() {
     let statement = "CREATE CATALOG scratch USING memory";

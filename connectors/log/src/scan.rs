@@ -17,7 +17,7 @@ use datafusion_common::stats::Precision;
 use datafusion_common::{DataFusionError, Result as DataFusionResult, Statistics};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
-use polder_catalog::{Error, KeptLocal, Result, RuntimeFilters, Scan, ScanMeter};
+use polder_catalog::{KeptLocal, Result, RuntimeFilters, Scan, ScanMeter, TellPanic};
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -265,24 +265,13 @@ fn start(
     tokio::task::spawn_blocking(move || {
         let _reading = reading;
         let sink = BatchSink(send.clone());
-        let _panics_are_told = SayOnPanic(send);
+        let _panics_are_told = TellPanic(send);
         if let Err(error) = run(&sink) {
             // Nobody is left to hear it if this fails.
             let _ = sink.0.blocking_send(Err(error));
         }
     });
     batches
-}
-
-/// Tells of a panic, so that what was sent before it is not taken for the whole.
-struct SayOnPanic(mpsc::Sender<Result<RecordBatch>>);
-
-impl Drop for SayOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let _ = self.0.blocking_send(Err(Error::report("the thread that reads a topic panicked")));
-        }
-    }
 }
 
 /// One stream of a scan.

@@ -13,7 +13,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array,
     UInt64Array,
 };
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 use sha2::{Digest, Sha256};
@@ -73,21 +73,31 @@ pub(crate) fn words(array: &ArrayRef) -> Result<Vec<Option<u64>>, ArrowError> {
 }
 
 /// The values of these words.
+///
+/// # Errors
+/// If a word is no value of the type: the index is damaged.
 pub(crate) fn of_words(words: &[Option<u64>], data_type: &DataType) -> Result<ArrayRef, ArrowError> {
     let each = || words.iter().copied();
     let signed = || each().map(|word| word.map(to_signed));
-    let small = || signed().map(|value| value.and_then(|value| i32::try_from(value).ok()));
+    let damaged = || ArrowError::InvalidArgumentError("a word of the index is no value of its type".into());
+    let small = |word: Option<u64>| word.map(|word| i32::try_from(to_signed(word)).map_err(|_| damaged())).transpose();
+    let single = |word: Option<u64>| word.map(|word| to_single(word).ok_or_else(damaged)).transpose();
+    let exactly = CastOptions { safe: false, ..CastOptions::default() };
     Ok(match data_type {
         DataType::Boolean => Arc::new(BooleanArray::from_iter(each().map(|word| word.map(|word| word != 0)))),
-        DataType::Float32 => Arc::new(Float32Array::from_iter(each().map(|word| word.map(to_single)))),
+        DataType::Float32 => Arc::new(Float32Array::from(each().map(single).collect::<Result<Vec<_>, _>>()?)),
         DataType::Float64 => Arc::new(Float64Array::from_iter(each().map(|word| word.map(to_double)))),
-        DataType::Date32 | DataType::Time32(_) => cast(&Int32Array::from_iter(small()), data_type)?,
+        DataType::Date32 | DataType::Time32(_) => {
+            cast(&Int32Array::from(each().map(small).collect::<Result<Vec<_>, _>>()?), data_type)?
+        }
         DataType::Decimal128(digits, scale) => {
             let values = signed().map(|value| value.map(i128::from));
             Arc::new(Decimal128Array::from_iter(values).with_precision_and_scale(*digits, *scale)?)
         }
-        unsigned if unsigned.is_unsigned_integer() => cast(&UInt64Array::from_iter(each()), data_type)?,
-        _ => cast(&Int64Array::from_iter(signed()), data_type)?,
+        unsigned if unsigned.is_unsigned_integer() => {
+            cast_with_options(&UInt64Array::from_iter(each()), data_type, &exactly)?
+        }
+        _ => cast_with_options(&Int64Array::from_iter(signed()), data_type, &exactly)?,
     })
 }
 
@@ -120,9 +130,9 @@ fn of_single(value: f32) -> u64 {
     u64::from(if bits >> 31 == 0 { bits | 1 << 31 } else { !bits })
 }
 
-fn to_single(word: u64) -> f32 {
-    let bits = u32::try_from(word).expect("the word of a single float has 32 bits");
-    f32::from_bits(if bits >> 31 == 0 { !bits } else { bits ^ 1 << 31 })
+fn to_single(word: u64) -> Option<f32> {
+    let bits = u32::try_from(word).ok()?;
+    Some(f32::from_bits(if bits >> 31 == 0 { !bits } else { bits ^ 1 << 31 }))
 }
 
 /// A value as bytes in the order of the values; `None` for NULL.

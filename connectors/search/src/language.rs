@@ -287,15 +287,10 @@ impl<'a> Reader<'a> {
 
     /// One word, or several side by side.
     fn phrase(&mut self, column: Searched<'_>, phrase: &str, slop: u32, is_beginning: bool) -> Option<Part> {
-        let mut cut: Vec<(usize, Term)> = Vec::new();
-        let mut words = Vec::new();
-        column.analyzer.asked().token_stream(phrase).process(&mut |token| {
-            cut.push((token.position, Term::from_field_text(column.field, &token.text)));
-            words.push(token.text.clone());
-        });
         if is_beginning {
-            return self.phrase_beginning(column, phrase, cut, words);
+            return self.phrase_beginning(column, phrase);
         }
+        let (mut cut, words) = whole_words(column, phrase);
         self.terms.extend(words.iter().map(|word| (column.field, word.clone())));
         let text = format!("{}:{}", column.name, quoted(&words.join(" ")));
         match cut.len() {
@@ -308,27 +303,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Words side by side, the last of them begun. What is begun is not stemmed.
-    fn phrase_beginning(
-        &mut self,
-        column: Searched<'_>,
-        phrase: &str,
-        cut: Vec<(usize, Term)>,
-        words: Vec<String>,
-    ) -> Option<Part> {
-        let begun = terms(&mut column.analyzer.unstemmed(), phrase).pop()?;
-        if cut.len() < 2 {
-            return self.beginning(column, &begun);
+    /// Words side by side, the last of them begun. What is begun is not stemmed, and no stop word yet.
+    fn phrase_beginning(&mut self, column: Searched<'_>, phrase: &str) -> Option<Part> {
+        let mut last = None;
+        column.analyzer.unstemmed().token_stream(phrase).process(&mut |token| last = Some(token.clone()));
+        let begun = last?;
+        let (mut cut, words) = whole_words(column, &phrase[..begun.offset_from]);
+        if cut.is_empty() {
+            return self.beginning(column, &begun.text);
         }
-        let mut cut = cut;
-        let (place, _) = cut.pop()?;
-        cut.push((place, Term::from_field_text(column.field, &begun)));
-        self.terms.extend(words[..words.len() - 1].iter().map(|word| (column.field, word.clone())));
-        let whole = words[..words.len() - 1].join(" ");
+        cut.push((begun.position, Term::from_field_text(column.field, &begun.text)));
+        let text = format!("{}:{}*", column.name, quoted(&format!("{} {}", words.join(" "), begun.text)));
+        self.terms.extend(words.into_iter().map(|word| (column.field, word)));
         let mut query = PhrasePrefixQuery::new_with_offset(cut);
         query.set_max_expansions(ENDINGS_MAX);
-        self.begun.push((column.field, begun.clone()));
-        Some(Part::new(query, format!("{}:{}*", column.name, quoted(&format!("{whole} {begun}")))))
+        self.begun.push((column.field, begun.text));
+        Some(Part::new(query, text))
     }
 
     /// All words that begin so.
@@ -348,7 +338,11 @@ impl<'a> Reader<'a> {
             let message = format!("a word is at most {DISTANCE_MAX} letters apart");
             return Err(wrong(self.text, self.find(&format!("~{distance}")), &message));
         }
-        let Some(word) = terms(&mut column.analyzer.asked(), word).into_iter().next() else { return Ok(None) };
+        let mut words = terms(&mut column.analyzer.asked(), word);
+        if words.len() > 1 {
+            return Err(wrong(self.text, self.find(word), "what is some letters apart is a single word"));
+        }
+        let Some(word) = words.pop() else { return Ok(None) };
         let term = Term::from_field_text(column.field, &word);
         let query = FuzzyTermQuery::new(term, u8::try_from(distance).unwrap_or(2), true);
         Ok(Some(Part::new(query, format!("{}:{word}~{distance}", column.name))))
@@ -392,6 +386,16 @@ impl<'a> Reader<'a> {
         let text = format!("{}: IN [{}]", column.name, words.join(" "));
         Part::new(TermSetQuery::new(words.iter().map(|word| Term::from_field_text(column.field, word))), text)
     }
+}
+
+/// The words of a text as terms, each at its place.
+fn whole_words(column: Searched<'_>, text: &str) -> (Vec<(usize, Term)>, Vec<String>) {
+    let (mut cut, mut words) = (Vec::new(), Vec::new());
+    column.analyzer.asked().token_stream(text).process(&mut |token| {
+        cut.push((token.position, Term::from_field_text(column.field, &token.text)));
+        words.push(token.text.clone());
+    });
+    (cut, words)
 }
 
 /// `a AND NOT b` is read as `+a +(-b)`, and means `+a -b`.

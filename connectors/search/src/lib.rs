@@ -33,6 +33,7 @@ mod row;
 mod scan;
 mod source;
 mod store;
+mod suggest;
 mod write;
 
 #[cfg(test)]

@@ -66,16 +66,20 @@ impl TableProvider for SearchTable {
         TableType::Base
     }
 
-    /// With pushdown off a `match` is `Inexact`: the rows are checked above, and the scan still learns what the score
+    /// A value that the index knows by its hash is checked above. With pushdown off a `match` is `Inexact`: the rows are checked above, and the scan still learns what the score
     /// is of.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let answers = filters.iter().map(|filter| match pushdown::filter(filter, &self.table.layout) {
             Ok(condition) if !self.context.pushdown() => {
                 self.keep_local(filter, Reason::off());
-                match condition {
-                    Condition::Match(_) => TableProviderFilterPushDown::Inexact,
-                    _ => TableProviderFilterPushDown::Unsupported,
+                match condition.conjuncts().iter().any(|part| matches!(part, Condition::Match(_))) {
+                    true => TableProviderFilterPushDown::Inexact,
+                    false => TableProviderFilterPushDown::Unsupported,
                 }
+            }
+            Ok(condition) if condition.is_hashed() => {
+                self.keep_local(filter, pushdown::semantics("the index has only the hash of a value so long"));
+                TableProviderFilterPushDown::Inexact
             }
             Ok(_) => TableProviderFilterPushDown::Exact,
             Err(reason) => {
@@ -108,6 +112,7 @@ impl TableProvider for SearchTable {
             })?);
         }
         let condition = Condition::and(conditions);
+        crate::suggest::notice(&self.table, &condition, &self.context);
         let pushdown = self.context.pushdown();
         let scan = SearchScan::new(
             self.catalog.clone(),

@@ -34,9 +34,14 @@ impl Truth {
     }
 }
 
-/// The rows for which a filter is true; or why it stays local.
+/// The rows for which a filter is true; or why it stays local. One that [looks for a hash](Condition::is_hashed) is to be
+/// checked again.
 pub(crate) fn filter(filter: &Expr, layout: &Layout) -> Result<Condition, Reason> {
-    Ok(truth(filter, layout)?.yes)
+    let condition = truth(filter, layout)?.yes;
+    match condition.can_be_checked() {
+        true => Ok(condition),
+        false => Err(semantics("the index has only the hash of a value so long, and cannot deny it")),
+    }
 }
 
 fn truth(expr: &Expr, layout: &Layout) -> Result<Truth, Reason> {

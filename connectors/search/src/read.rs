@@ -7,14 +7,14 @@ use crate::encoding;
 use crate::error::reading;
 use crate::layout::{Layout, Place, Slot};
 use crate::row::{self, Values};
+use crate::scan::Taker;
 use crate::store::Table;
 use arrow::array::{ArrayRef, Float32Array};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use polder_catalog::{Error, Result};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tantivy::columnar::{BytesColumn, Column};
 use tantivy::schema::Value;
 use tantivy::store::StoreReader;
@@ -22,6 +22,8 @@ use tantivy::{DocId, Score, SegmentReader, TantivyDocument, Term};
 
 /// Rows that are read at once when all are.
 const ROWS: usize = 1024;
+/// Bytes of stored rows in one batch: an array of text takes 2 GiB at most.
+const BATCH_BYTES: usize = 64 << 20;
 /// Blocks of stored rows that a reader keeps unpacked, 16 KiB each.
 const BLOCKS_CACHED: usize = 32;
 
@@ -36,7 +38,7 @@ pub(crate) struct Segment<'a> {
 /// Where a column comes from.
 enum Source {
     Word(Column<u64>),
-    Keyword(BytesColumn, Mutex<HashMap<u64, Arc<[u8]>>>),
+    Keyword(BytesColumn),
     /// The place in the stored row.
     Row(usize),
     Score,
@@ -57,9 +59,46 @@ impl<'a> Segment<'a> {
         Ok(Self { layout, schema, columns, rows })
     }
 
-    /// The rows of these documents, in their order; `scores` has one for each, or none at all.
-    pub(crate) fn rows(&self, output: &[usize], documents: &[DocId], scores: &[Score]) -> Result<RecordBatch> {
-        let stored = self.stored(documents)?;
+    /// Hands over the rows of these documents, in their order; `scores` has one for each, or none at all. Whether somebody
+    /// took them.
+    pub(crate) fn give(
+        &self,
+        output: &[usize],
+        documents: &[DocId],
+        scores: &[Score],
+        taker: &Taker<'_>,
+    ) -> Result<bool> {
+        self.batches(output, documents, scores, &mut |rows| taker.give(&rows))
+    }
+
+    /// The rows of these documents, in batches of bounded size, as long as they are taken.
+    fn batches(
+        &self,
+        output: &[usize],
+        documents: &[DocId],
+        scores: &[Score],
+        take: &mut dyn FnMut(RecordBatch) -> Result<bool>,
+    ) -> Result<bool> {
+        let mut from = 0;
+        while from < documents.len() {
+            let stored = self.stored(&documents[from..])?;
+            let end = if self.rows.is_some() { from + stored.len() } else { documents.len() };
+            let scores = scores.get(from..end).unwrap_or_default();
+            if !take(self.batch(output, &documents[from..end], scores, &stored)?)? {
+                return Ok(false);
+            }
+            from = end;
+        }
+        Ok(true)
+    }
+
+    fn batch(
+        &self,
+        output: &[usize],
+        documents: &[DocId],
+        scores: &[Score],
+        stored: &[Vec<u8>],
+    ) -> Result<RecordBatch> {
         let mut arrays = Vec::with_capacity(self.columns.len());
         for (column, at) in self.columns.iter().zip(output) {
             let array = match column {
@@ -72,7 +111,7 @@ impl<'a> Segment<'a> {
                     values.first_vals(documents, &mut words);
                     encoding::of_words(&words, self.layout.slots[*at].field.data_type()).map_err(unreadable)?
                 }
-                Source::Keyword(values, known) => self.keywords(values, known, documents, *at)?,
+                Source::Keyword(values) => self.keywords(values, documents, *at)?,
                 Source::Row(place) => {
                     let values = stored.iter().map(|row| row_value(row, *place)).collect::<Result<Vec<_>>>()?;
                     row::read(&values, self.layout.slots[*at].field.data_type()).map_err(unreadable)?
@@ -84,35 +123,37 @@ impl<'a> Segment<'a> {
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options).map_err(unreadable)
     }
 
+    /// The stored rows of the first of these documents: as many as fit a batch, and one at least.
     fn stored(&self, documents: &[DocId]) -> Result<Vec<Vec<u8>>> {
         let Some(rows) = &self.rows else { return Ok(Vec::new()) };
-        let row = |document: &DocId| {
+        let (mut stored, mut bytes) = (Vec::with_capacity(documents.len()), 0);
+        for document in documents {
             let document: TantivyDocument = rows.get(*document).map_err(reading)?;
-            let bytes = document.get_first(self.layout.row).and_then(|value| value.as_bytes().map(<[u8]>::to_vec));
-            bytes.ok_or_else(|| Error::report("a document has no stored row"))
-        };
-        documents.iter().map(row).collect()
-    }
-
-    fn keywords(
-        &self,
-        values: &BytesColumn,
-        known: &Mutex<HashMap<u64, Arc<[u8]>>>,
-        documents: &[DocId],
-        at: usize,
-    ) -> Result<ArrayRef> {
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut numbers = vec![None; documents.len()];
-        values.ords().first_vals(documents, &mut numbers);
-        for number in numbers.iter().flatten() {
-            if !known.contains_key(number) {
-                let mut bytes = Vec::new();
-                values.ord_to_bytes(*number, &mut bytes).map_err(|error| reading(error.into()))?;
-                known.insert(*number, bytes.into());
+            let row = document.get_first(self.layout.row).and_then(|value| value.as_bytes().map(<[u8]>::to_vec));
+            let row = row.ok_or_else(|| Error::report("a document has no stored row"))?;
+            bytes += row.len();
+            stored.push(row);
+            if bytes >= BATCH_BYTES {
+                break;
             }
         }
-        let texts: Vec<Option<&[u8]>> =
-            numbers.iter().map(|number| number.map(|number| known[&number].as_ref())).collect();
+        Ok(stored)
+    }
+
+    /// Each keyword of the batch is looked up once, in the order of the dictionary.
+    fn keywords(&self, values: &BytesColumn, documents: &[DocId], at: usize) -> Result<ArrayRef> {
+        let mut numbers = vec![None; documents.len()];
+        values.ords().first_vals(documents, &mut numbers);
+        let mut wanted: Vec<u64> = numbers.iter().flatten().copied().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut found: Vec<Vec<u8>> = Vec::with_capacity(wanted.len());
+        let all = values.dictionary().sorted_ords_to_term_cb(&wanted, |bytes| found.push(bytes.to_vec()));
+        if !all.map_err(|error| reading(error.into()))? {
+            return Err(Error::report("a keyword is not in its dictionary"));
+        }
+        let text = |number: u64| wanted.binary_search(&number).ok().map(|at| found[at].as_slice());
+        let texts: Vec<Option<&[u8]>> = numbers.iter().map(|number| number.and_then(text)).collect();
         row::read(&texts, self.layout.slots[at].field.data_type()).map_err(unreadable)
     }
 }
@@ -126,7 +167,7 @@ fn source(layout: &Layout, slot: &Slot, reader: &SegmentReader) -> tantivy::Resu
     match &slot.place {
         Place::Word { name, .. } => Ok(Source::Word(words(name, reader)?)),
         Place::Row { at, fast, .. } => match keywords(layout, slot, fast.as_deref(), reader)? {
-            Some(values) => Ok(Source::Keyword(values, Mutex::default())),
+            Some(values) => Ok(Source::Keyword(values)),
             None => Ok(Source::Row(*at)),
         },
     }
@@ -159,6 +200,13 @@ pub(crate) fn is_whole(table: &Table, slot: &Slot) -> bool {
     table.searcher.doc_freq(&long).is_ok_and(|rows| rows == 0)
 }
 
+/// One column of one row.
+pub(crate) fn column(table: &Table, reader: &SegmentReader, document: DocId, at: usize) -> Result<ArrayRef> {
+    let segment = Segment::new(&table.layout, reader, &[at])?;
+    let stored = segment.stored(&[document])?;
+    Ok(Arc::clone(segment.batch(&[at], &[document], &[], &stored)?.column(0)))
+}
+
 /// Every row of a table, without the score, in batches.
 pub(crate) fn every_row(table: &Table, take: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
     let output: Vec<usize> = (0..table.layout.slots.len()).collect();
@@ -166,7 +214,7 @@ pub(crate) fn every_row(table: &Table, take: &mut dyn FnMut(RecordBatch) -> Resu
         let segment = Segment::new(&table.layout, reader, &output)?;
         let alive: Vec<DocId> = reader.doc_ids_alive().collect();
         for documents in alive.chunks(ROWS) {
-            take(segment.rows(&output, documents, &[])?)?;
+            segment.batches(&output, documents, &[], &mut |rows| take(rows).map(|()| true))?;
         }
     }
     Ok(())

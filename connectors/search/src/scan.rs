@@ -18,9 +18,10 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion_common::stats::Precision;
 use datafusion_common::{DataFusionError, Result, Statistics};
+use datafusion_execution::memory_pool::MemoryPool;
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
-use polder_catalog::{CatalogName, Error, KeptLocal, RuntimeFilters, Scan, ScanMeter};
+use polder_catalog::{CatalogName, Error, KeptLocal, RuntimeFilters, Scan, ScanMeter, TellPanic};
 use std::sync::Arc;
 use tantivy::query::{AllQuery, BooleanQuery, ConstScoreQuery, EnableScoring, Occur, Query};
 use tantivy::{DocId, Score, TERMINATED};
@@ -172,6 +173,7 @@ impl Scan for SearchScan {
             catalog: self.catalog.clone(),
             rows_max,
             runtime_filters: self.runtime_filters.clone(),
+            memory: Arc::clone(task.memory_pool()),
         };
         let stream = futures::stream::unfold(Progress::Planned(work), move |progress| {
             let meter = meter.clone();
@@ -213,6 +215,31 @@ struct Work {
     catalog: CatalogName,
     rows_max: usize,
     runtime_filters: Option<RuntimeFilters>,
+    memory: Arc<dyn MemoryPool>,
+}
+
+/// Rows on their way to whoever reads them.
+pub(crate) struct Taker<'a> {
+    to: &'a mpsc::Sender<Result<RecordBatch, Error>>,
+    schema: &'a SchemaRef,
+}
+
+impl Taker<'_> {
+    /// Whether nobody takes rows any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.to.is_closed()
+    }
+
+    /// Hands rows over, under the schema that was promised; whether somebody took them.
+    pub(crate) fn give(&self, rows: &RecordBatch) -> Result<bool, Error> {
+        if rows.num_rows() == 0 {
+            return Ok(true);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let renamed = RecordBatch::try_new_with_options(Arc::clone(self.schema), rows.columns().to_vec(), &options);
+        let renamed = renamed.map_err(crate::read::unreadable)?;
+        Ok(self.to.blocking_send(Ok(renamed)).is_ok())
+    }
 }
 
 impl Work {
@@ -231,6 +258,7 @@ impl Work {
     fn start(self) -> Batches {
         let (give, batches) = mpsc::channel(BATCHES_AHEAD);
         tokio::task::spawn_blocking(move || {
+            let _panics_are_told = TellPanic(give.clone());
             if let Err(error) = self.run(&give) {
                 // Nobody may be left to hear it.
                 let _ = give.blocking_send(Err(error.at(format!("catalog \"{}\"", self.catalog))));
@@ -241,20 +269,16 @@ impl Work {
 
     fn run(&self, to: &mpsc::Sender<Result<RecordBatch, Error>>) -> Result<(), Error> {
         self.request.filter.check(&self.request.table.searcher)?;
+        let taker = Taker { to, schema: &self.request.schema };
         match &self.request.shape {
-            Shape::Rows { limit } => self.rows(limit.unwrap_or(usize::MAX), to),
-            Shape::Top(top) => Self::give(to, top.run(&self.request)?).map(|_| ()),
-            Shape::Groups(groups) => Self::give(to, groups.run(&self.request)?).map(|_| ()),
+            Shape::Rows { limit } => self.rows(limit.unwrap_or(usize::MAX), &taker),
+            Shape::Top(top) => top.run(&self.request, &taker),
+            Shape::Groups(groups) => groups.run(&self.request, &self.memory, &taker),
         }
     }
 
-    /// Whether somebody takes the rows.
-    fn give(to: &mpsc::Sender<Result<RecordBatch, Error>>, rows: RecordBatch) -> Result<bool, Error> {
-        Ok(rows.num_rows() == 0 || to.blocking_send(Ok(rows)).is_ok())
-    }
-
-    fn rows(&self, limit: usize, to: &mpsc::Sender<Result<RecordBatch, Error>>) -> Result<(), Error> {
-        let Request { table, output, schema, .. } = self.request.as_ref();
+    fn rows(&self, limit: usize, taker: &Taker<'_>) -> Result<(), Error> {
+        let Request { table, output, .. } = self.request.as_ref();
         let (query, has_score) = self.request.query();
         let searcher = &table.searcher;
         let scoring = match has_score {
@@ -278,28 +302,23 @@ impl Work {
                     left -= 1;
                 }
                 document = scorer.advance();
-                if documents.len() == self.rows_max || (document & 0xfff == 0 && to.is_closed()) {
-                    let rows = renamed(segment.rows(output, &documents, &scores)?, schema)?;
-                    if !Self::give(to, rows)? || to.is_closed() {
+                if document & 0xfff == 0 && taker.is_gone() {
+                    return Ok(());
+                }
+                if documents.len() == self.rows_max {
+                    if !segment.give(output, &documents, &scores, taker)? {
                         return Ok(());
                     }
                     documents.clear();
                     scores.clear();
                 }
             }
-            if !documents.is_empty() && !Self::give(to, renamed(segment.rows(output, &documents, &scores)?, schema)?)? {
+            if !segment.give(output, &documents, &scores, taker)? {
                 return Ok(());
             }
         }
         Ok(())
     }
-}
-
-/// The batch under the schema that was promised.
-pub(super) fn renamed(rows: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    let renamed = RecordBatch::try_new_with_options(Arc::clone(schema), rows.columns().to_vec(), &options);
-    renamed.map_err(crate::read::unreadable)
 }
 
 impl Request {

@@ -202,22 +202,27 @@ fn define(
     position: &Position,
 ) -> Result<()> {
     let existing = draft.tables.get(definition.dataset()).map(Arc::clone);
-    if existing.as_ref().is_some_and(|table| table.holds(position)) {
-        return Ok(());
-    }
+    // One that has the very entry got as far as its rows: the entry was cut off before its definition was kept.
+    let is_ahead = existing.as_ref().is_some_and(|table| table.holds(position));
+    let is_cut_off = existing.as_ref().is_some_and(|table| table.applied.as_ref() == Some(position));
     let table = match definition {
         Definition::Drop(id) => {
             draft.tables.remove(id);
             return Ok(());
         }
+        Definition::Alter(wanted) if is_cut_off => {
+            let existing = existing.ok_or_else(|| Error::report("a table has an entry and is not there"))?;
+            existing.with_layout(Layout::new(existing.layout.physical.clone(), wanted.clone())?)
+        }
+        _ if is_ahead => return Ok(()),
         Definition::Create(wanted) => {
-            check(draft, wanted)?;
+            check(draft, wanted, position)?;
             draft.next_folder += 1;
             let layout = Layout::new(wanted.clone(), wanted.clone())?;
             Table::create(store.root(), format!("t{}", draft.next_folder), layout)?
         }
         Definition::Alter(wanted) => {
-            check(draft, wanted)?;
+            check(draft, wanted, position)?;
             let missing = || Error::fix(SqlState::NO_TABLE, format!("there is no dataset {}", wanted.id));
             let existing = existing.ok_or_else(missing)?;
             match keeps_index(&existing.layout, wanted) {
@@ -233,14 +238,19 @@ fn define(
     Ok(())
 }
 
-fn check(draft: &State, wanted: &DatasetDefinition) -> Result<()> {
+/// A table that is further ahead took the name later, when it was free again.
+fn check(draft: &State, wanted: &DatasetDefinition, position: &Position) -> Result<()> {
     definition::check(wanted)?;
-    match draft.find(&wanted.schema, &wanted.name) {
-        Some(other) if other.layout.definition.id != wanted.id => {
+    let has_name = |table: &&Arc<Table>| {
+        let definition = &table.layout.definition;
+        (&definition.schema, &definition.name) == (&wanted.schema, &wanted.name) && definition.id != wanted.id
+    };
+    match draft.tables.values().filter(has_name).any(|table| !table.holds(position)) {
+        true => {
             let message = format!("table {}.{} exists already", wanted.schema, wanted.name);
             Err(Error::fix(SqlState::DUPLICATE_TABLE, message))
         }
-        _ => Ok(()),
+        false => Ok(()),
     }
 }
 
@@ -325,18 +335,25 @@ impl Writers {
         prepared.set_payload(token);
         prepared.commit().map_err(failed)?;
         while self.0.len() > WRITERS_MAX {
-            self.0.remove(0);
+            let (folder, writer) = self.0.remove(0);
+            merged(&folder, writer);
         }
         Ok(())
     }
 
-    /// Forgets what was handed over and not committed: an index closed for writing goes back to its last commit.
+    /// Forgets what was handed over and not committed. A writer that cannot go back is opened anew.
     fn roll_back(&mut self) {
-        self.close();
+        self.0.retain_mut(|(folder, writer)| match writer.rollback() {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(folder, %error, "an index is opened anew for writing");
+                false
+            }
+        });
     }
 
     fn close(&mut self) {
-        self.0.clear();
+        self.0.drain(..).for_each(|(folder, writer)| merged(&folder, writer));
     }
 
     /// Removes the folders that no longer count. What is left behind is harmless.
@@ -350,6 +367,13 @@ impl Writers {
                 tracing::warn!(catalog = %store.catalog, %path, %error, "a dropped index was not removed");
             }
         }
+    }
+}
+
+/// Closes an index for writing once its segments are merged: one that is closed before leaves them for ever.
+fn merged(folder: &str, writer: IndexWriter<TantivyDocument>) {
+    if let Err(error) = writer.wait_merging_threads() {
+        tracing::warn!(folder, %error, "the segments of an index were not merged");
     }
 }
 

@@ -14,8 +14,9 @@ mod uuids;
 
 pub(crate) use uuids::uuid_field;
 
+use arrow::datatypes::FieldRef;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::logical_expr::expr::{AggregateFunction, Case, Cast, InList, InSubquery, TryCast, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -31,12 +32,40 @@ pub(crate) struct Marks;
 
 impl AnalyzerRule for Marks {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DataFusionResult<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(node)?.data)
+        match has_marks(&plan)? {
+            true => Ok(plan.transform_up_with_subqueries(node)?.data),
+            false => Ok(plan),
+        }
     }
 
     fn name(&self) -> &'static str {
         "marks"
     }
+}
+
+/// Whether a mark can occur anywhere: in a table, a literal, or by a cast to UUID. Most queries have none, and asking every
+/// expression for its type takes longer than this.
+fn has_marks(plan: &LogicalPlan) -> DataFusionResult<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let is_marked = |field: &FieldRef| mark::of(field.metadata()).is_some() || uuids::is_uuid(field);
+            found |= scan.source.schema().fields().iter().any(is_marked);
+        }
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                found |= match expr {
+                    Expr::Literal(_, metadata) => metadata.is_some(),
+                    Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) => {
+                        *field.data_type() == uuids::BYTES || !field.metadata().is_empty()
+                    }
+                    _ => false,
+                };
+                Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            })
+        })
+    })?;
+    Ok(found)
 }
 
 fn node(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {

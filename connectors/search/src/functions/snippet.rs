@@ -1,6 +1,6 @@
-//! `snippet(column, 'query' [, characters])`: the piece of a text that answers a query best, its words in `<b>`.
+//! `snippet(column [, 'query' [, characters]])`: the piece of a text that answers a query best, its words in `<b>`.
 //!
-//! The rest of the text is escaped as HTML. Empty if no word of the query is in the text; NULL if the text is.
+//! Without a query it is that of the `match()` in the same SELECT, which the planner puts there. The rest of the text is escaped as HTML. Empty if no word of the query is in the text; NULL if the text is.
 
 use super::matching::{column_fields, text_columns, text_of};
 use crate::language;
@@ -25,7 +25,7 @@ pub(super) struct SnippetOf {
 
 impl SnippetOf {
     pub(super) fn new() -> Self {
-        let signature = TypeSignature::OneOf(vec![TypeSignature::Any(2), TypeSignature::Any(3)]);
+        let signature = TypeSignature::OneOf(vec![TypeSignature::Any(1), TypeSignature::Any(2), TypeSignature::Any(3)]);
         Self { signature: Signature::new(signature, Volatility::Immutable) }
     }
 }
@@ -48,9 +48,13 @@ impl ScalarUDFImpl for SnippetOf {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let text = cast(&args.args[0].to_array(args.number_rows)?, &DataType::Utf8)?;
-        let query = match &args.args[1] {
-            ColumnarValue::Scalar(scalar) => text_of(scalar),
-            ColumnarValue::Array(_) => {
+        let query = match args.args.get(1) {
+            None => {
+                let missing = Error::fix(SqlState::NO_FUNCTION, "snippet() has no query here");
+                return Err(missing.with_hint("write snippet(column, 'query')").into());
+            }
+            Some(ColumnarValue::Scalar(scalar)) => text_of(scalar),
+            Some(ColumnarValue::Array(_)) => {
                 return Err(Error::fix(SqlState::NOT_SUPPORTED, "the query of snippet() is a constant").into());
             }
         };

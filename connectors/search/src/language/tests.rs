@@ -36,6 +36,21 @@ fn a_text_reads_as_it_is_meant() {
     }
 }
 
+/// The last word may go on to be another than it is now.
+#[test]
+fn a_begun_phrase_keeps_its_words() {
+    let options = std::collections::BTreeMap::from([("analyzer".to_string(), "english".to_string())]);
+    let analyzer = Analyzer::read(crate::options::COLUMN_OPTIONS, &options).expect("options of a column");
+    let body = Searched { name: "body", field: Field::from_field_id(0), analyzer: &analyzer };
+    for (text, expected) in [
+        ("\"running the\"*", "body:\"run the\"*"),
+        ("\"the runn\"*", "body:runn*"),
+        ("\"quick the running\"*", "body:\"quick running\"*"),
+    ] {
+        assert_eq!(parse(text, &[body]).expect(text).text, expected, "{text}");
+    }
+}
+
 #[test]
 fn a_mistake_is_pointed_out() {
     for (text, state, at) in [
@@ -46,6 +61,7 @@ fn a_mistake_is_pointed_out() {
         ("ab body:word~3", SqlState::SYNTAX, Some("at character 13: ")),
         ("body:/ru.t/", SqlState::SYNTAX, None),
         ("body:*", SqlState::SYNTAX, None),
+        ("ab zero-copy~1", SqlState::SYNTAX, Some("at character 4: ")),
         ("((((((((((((((((((((a))))))))))))))))))))", SqlState::SYNTAX, Some("at character 17: ")),
     ] {
         let error = read(text).expect_err(text);

@@ -127,6 +127,35 @@ impl Condition {
         }
     }
 
+    /// The queries of every `match()` in it.
+    pub(crate) fn questions(&self) -> Vec<Arc<Question>> {
+        match self {
+            Self::Match(question) => vec![Arc::clone(question)],
+            Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::questions).collect(),
+            Self::Not(inner) => inner.questions(),
+            Self::All | Self::Nothing | Self::Null(_) | Self::OneOf(..) | Self::Range(..) => Vec::new(),
+        }
+    }
+
+    /// Whether it looks for a hash anywhere: what is found may then be more than what is asked for.
+    pub(crate) fn is_hashed(&self) -> bool {
+        match self {
+            Self::OneOf(_, values) => values.iter().any(|value| value.is_hashed),
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::is_hashed),
+            Self::Not(inner) => inner.is_hashed(),
+            Self::All | Self::Nothing | Self::Null(_) | Self::Range(..) | Self::Match(_) => false,
+        }
+    }
+
+    /// Whether an answer with some rows too many has all that are asked for: nothing that looks for a hash is denied.
+    pub(crate) fn can_be_checked(&self) -> bool {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().all(Self::can_be_checked),
+            Self::Not(inner) => !inner.is_hashed(),
+            _ => true,
+        }
+    }
+
     /// Whether the index can answer.
     pub(crate) fn check(&self, searcher: &Searcher) -> Result<()> {
         match self {

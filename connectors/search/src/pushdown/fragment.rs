@@ -241,7 +241,11 @@ fn argument(
         }
         Function::Sum if is_small_decimal => cast.is_none(),
         Function::Sum => data_type.is_integer() && cast.is_none_or(|to| widens(data_type, to)),
-        Function::Avg => data_type.is_integer() && cast.is_none_or(|to| *to == DataType::Float64),
+        // DataFusion adds floats up: the sum of larger integers is rounded on the way.
+        Function::Avg => {
+            let is_small = data_type.is_integer() && data_type.primitive_width().is_some_and(|bytes| bytes <= 4);
+            is_small && cast.is_none_or(|to| *to == DataType::Float64)
+        }
     };
     if !is_exact {
         let name = call.func.name();
@@ -304,6 +308,7 @@ impl TableProvider for FragmentTable {
             None => self.output.clone(),
         };
         let Rows { catalog, context, table, filter, .. } = &self.rows;
+        crate::suggest::notice(table, filter, context);
         let scan = SearchScan::new(
             catalog.clone(),
             Arc::clone(table),

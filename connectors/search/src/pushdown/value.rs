@@ -18,6 +18,8 @@ pub(crate) enum Stored {
 pub(crate) struct Value {
     pub(crate) stored: Stored,
     pub(crate) text: String,
+    /// Whether the index has only its hash: what is found is checked again.
+    pub(crate) is_hashed: bool,
 }
 
 /// A constant to be equal to.
@@ -30,11 +32,12 @@ pub(crate) fn of(literal: &ScalarValue, slot: &Slot) -> Result<Value, Reason> {
         Place::Word { .. } => {
             no_zero_or_nan(literal)?;
             let word = encoding::words(&array).map_err(failed)?[0].ok_or_else(|| lacks("NULL is no value"))?;
-            Ok(Value { stored: Stored::Word(word), text })
+            Ok(Value { stored: Stored::Word(word), text, is_hashed: false })
         }
         Place::Row { terms: Some(_), .. } => {
             let bytes = encoding::bytes(&array, 0).ok_or_else(|| lacks("NULL is no value"))?;
-            Ok(Value { stored: Stored::Bytes(encoding::term(&bytes).into_owned()), text })
+            let is_hashed = bytes.len() > encoding::TERM_BYTES_MAX;
+            Ok(Value { stored: Stored::Bytes(encoding::term(&bytes).into_owned()), text, is_hashed })
         }
         Place::Row { terms: None, .. } => Err(type_(format!("{} is not compared", slot.field.data_type()))),
     }

@@ -2,7 +2,7 @@
 //!
 //! Sums of integers are made in 128 bits and wrap as DataFusion's do.
 
-use super::Request;
+use super::{Request, Taker};
 use crate::encoding::{self, to_signed};
 use crate::error::reading;
 use crate::layout::{Place, Slot};
@@ -10,6 +10,7 @@ use crate::read::{keywords, unreadable, words};
 use arrow::array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, UInt64Array};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion_execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use polder_catalog::{Error, Result};
 use std::collections::HashMap;
 use std::fmt;
@@ -17,6 +18,12 @@ use std::sync::Arc;
 use tantivy::columnar::{BytesColumn, Column};
 use tantivy::query::EnableScoring;
 use tantivy::{DocId, SegmentReader, TERMINATED};
+
+/// Groups in one batch.
+const GROUPS_IN_BATCH: usize = 8192;
+/// What a group takes beside its members and totals, and a member beside itself, about.
+const GROUP_BYTES: usize = 96;
+const MEMBER_BYTES: usize = 32;
 
 /// Groups by some columns, and what is asked of each.
 #[derive(Clone, Debug)]
@@ -107,10 +114,12 @@ impl Groups {
     }
 
     /// Without a column to group by there is one group, even of no rows.
-    pub(super) fn run(&self, request: &Request) -> Result<RecordBatch> {
+    pub(super) fn run(&self, request: &Request, memory: &Arc<dyn MemoryPool>, taker: &Taker<'_>) -> Result<()> {
         let (query, _) = request.query();
         let searcher = &request.table.searcher;
         let weight = query.weight(EnableScoring::disabled_from_searcher(searcher)).map_err(reading)?;
+        let name = &request.table.layout.definition.name;
+        let mut held = MemoryConsumer::new(format!("groups of {name}")).register(memory);
         let mut all: HashMap<Vec<Member>, Vec<Total>> = HashMap::new();
         if self.by.is_empty() {
             all.insert(Vec::new(), vec![Total::default(); self.aggregates.len()]);
@@ -119,8 +128,7 @@ impl Groups {
         for reader in searcher.segment_readers() {
             if only_counts {
                 let rows = weight.count(reader).map_err(reading)?;
-                let totals = all.get_mut(&Vec::new()).expect("the one group is there");
-                totals.iter_mut().for_each(|total| total.count += i64::from(rows));
+                all.values_mut().flatten().for_each(|total| total.count += i64::from(rows));
                 continue;
             }
             let mut scorer = weight.scorer(reader, 1.0).map_err(reading)?;
@@ -131,13 +139,33 @@ impl Groups {
                     segment.add(document);
                 }
                 document = scorer.advance();
+                if document & 0xfff == 0 {
+                    if taker.is_gone() {
+                        return Ok(());
+                    }
+                    self.hold(&mut held, all.len() + segment.groups.len())?;
+                }
             }
+            self.hold(&mut held, all.len() + segment.groups.len())?;
             segment.merge_into(&mut all)?;
         }
-        self.batch(request, all.into_iter().collect())
+        let all: Vec<_> = all.into_iter().collect();
+        for some in all.chunks(GROUPS_IN_BATCH) {
+            if !taker.give(&self.batch(request, some)?)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
-    fn batch(&self, request: &Request, all: Vec<(Vec<Member>, Vec<Total>)>) -> Result<RecordBatch> {
+    /// Accounts for so many groups.
+    fn hold(&self, held: &mut MemoryReservation, groups: usize) -> Result<()> {
+        let members = self.by.len() * (size_of::<Member>() + MEMBER_BYTES);
+        let group = GROUP_BYTES + members + self.aggregates.len() * size_of::<Total>();
+        held.try_resize(groups * group).map_err(Error::from_datafusion)
+    }
+
+    fn batch(&self, request: &Request, all: &[(Vec<Member>, Vec<Total>)]) -> Result<RecordBatch> {
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(request.output.len());
         for at in &request.output {
             let array = match self.by.get(*at) {

@@ -3,17 +3,15 @@
 //! By score alone, Tantivy skips what cannot be among the first. By columns, every matching row's keys are read from
 //! fast fields, and only the winners become rows.
 
-use super::{Request, renamed};
+use super::{Request, Taker};
 use crate::error::reading;
-use crate::read::{self, Segment, keywords, words};
-use arrow::compute::concat_batches;
-use arrow::record_batch::RecordBatch;
+use crate::read::{Segment, keywords, words};
 use polder_catalog::{Error, Result};
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 use tantivy::collector::TopDocs;
 use tantivy::columnar::{BytesColumn, Column};
-use tantivy::query::EnableScoring;
+use tantivy::query::{EnableScoring, Query};
 use tantivy::{DocAddress, DocId, Score, SegmentReader, TERMINATED};
 
 /// An order, and how many rows are wanted of it.
@@ -73,17 +71,21 @@ struct Candidate {
     score: u32,
 }
 
+/// A row, and its score if it has one.
+type Winner = (Option<Score>, DocAddress);
+
 impl Top {
     pub(super) fn is_by_score(&self) -> bool {
         self.keys.iter().any(|key| matches!(key.by, By::Score))
     }
 
     /// The winners, in no order: the planner sorts them again.
-    pub(super) fn run(&self, request: &Request) -> Result<RecordBatch> {
+    pub(super) fn run(&self, request: &Request, taker: &Taker<'_>) -> Result<()> {
+        let (query, has_score) = request.query();
         let winners = match self.keys.as_slice() {
             _ if self.limit == 0 => Vec::new(),
-            [Key { by: By::Score, descending: true, .. }] if request.query().1 => self.by_score(request)?,
-            _ => self.by_keys(request)?,
+            [Key { by: By::Score, descending: true, .. }] if has_score => self.by_score(request, query.as_ref())?,
+            _ => self.by_keys(request, query.as_ref(), has_score, taker)?,
         };
         let mut segments: BTreeMap<u32, (Vec<DocId>, Vec<Score>)> = BTreeMap::new();
         for (score, address) in winners {
@@ -91,27 +93,24 @@ impl Top {
             documents.push(address.doc_id);
             scores.extend(score);
         }
-        let mut batches = Vec::with_capacity(segments.len());
         for (segment, (documents, scores)) in segments {
             let reader = request.table.searcher.segment_reader(segment);
             let segment = Segment::new(&request.table.layout, reader, &request.output)?;
-            batches.push(renamed(segment.rows(&request.output, &documents, &scores)?, &request.schema)?);
+            if !segment.give(&request.output, &documents, &scores, taker)? {
+                break;
+            }
         }
-        if let [_] = batches.as_slice() {
-            return Ok(batches.remove(0));
-        }
-        concat_batches(&request.schema, &batches).map_err(read::unreadable)
+        Ok(())
     }
 
-    fn by_score(&self, request: &Request) -> Result<Vec<(Option<Score>, DocAddress)>> {
-        let (query, _) = request.query();
+    fn by_score(&self, request: &Request, query: &dyn Query) -> Result<Vec<Winner>> {
         let top = TopDocs::with_limit(self.limit).order_by_score();
-        let found = request.table.searcher.search(&query, &top).map_err(reading)?;
+        let found = request.table.searcher.search(query, &top).map_err(reading)?;
         Ok(found.into_iter().map(|(score, address)| (Some(score), address)).collect())
     }
 
-    fn by_keys(&self, request: &Request) -> Result<Vec<(Option<Score>, DocAddress)>> {
-        let (query, has_score) = request.query();
+    /// Whoever is gone gets no rows.
+    fn by_keys(&self, request: &Request, query: &dyn Query, has_score: bool, taker: &Taker<'_>) -> Result<Vec<Winner>> {
         let searcher = &request.table.searcher;
         let scoring = match has_score {
             true => EnableScoring::enabled_from_searcher(searcher),
@@ -137,6 +136,9 @@ impl Top {
                     }
                 }
                 document = scorer.advance();
+                if document & 0xfff == 0 && taker.is_gone() {
+                    return Ok(Vec::new());
+                }
             }
         }
         let winner = |candidate: Candidate| {

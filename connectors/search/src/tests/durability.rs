@@ -50,8 +50,12 @@ async fn an_entry_counts_once_across_restarts() {
 async fn a_lost_index_is_filled_again_and_the_others_skip_what_they_have() {
     let desk = Desk::new().await;
     let (left, right) = (notes("left_side"), notes("right_side"));
+    // A table that had the name of another before.
+    let old = DatasetDefinition { id: polder_catalog::DatasetId("old".into()), ..notes("right_side") };
     let entries = || {
         vec![
+            (vec![Definition::Create(old.clone())], Vec::new()),
+            (vec![Definition::Drop(old.id.clone())], Vec::new()),
             (vec![Definition::Create(left.clone())], vec![(left.id.clone(), Desk::weighted(&some(&left, 0..4), 1))]),
             (vec![Definition::Create(right.clone())], vec![(right.id.clone(), Desk::weighted(&some(&right, 0..5), 1))]),
             (Vec::new(), vec![(left.id.clone(), Desk::weighted(&some(&left, 0..1), -1))]),
@@ -60,7 +64,7 @@ async fn a_lost_index_is_filled_again_and_the_others_skip_what_they_have() {
     for (offset, (definitions, changes)) in (1..).zip(entries()) {
         assert_eq!(desk.apply_at(offset, definitions, changes).await.expect("apply"), Applied::Done);
     }
-    fs::remove_dir_all(desk.folder.path().join("indexes/t2")).expect("the folder of the second table");
+    fs::remove_dir_all(desk.folder.path().join("indexes/t2")).expect("the folder of a table");
     assert_eq!(desk.last_applied().await, None, "an index is gone, and the store says that it has everything");
     for (offset, (definitions, changes)) in (1..).zip(entries()) {
         assert_eq!(desk.apply_at(offset, definitions, changes).await.expect("apply"), Applied::Done);

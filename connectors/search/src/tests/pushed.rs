@@ -93,7 +93,7 @@ async fn groups_are_made_in_the_index() {
     for (sql, asked) in [
         ("SELECT count(*) FROM goods", "goods: *, count(*)"),
         ("SELECT count(*) FROM goods WHERE match(body, 'word3') AND kind <> 'b'", "count(*)"),
-        ("SELECT kind, count(*), min(price), max(day), sum(price), avg(price) FROM goods GROUP BY kind", "by kind"),
+        ("SELECT kind, count(*), min(price), max(day), sum(price) FROM goods GROUP BY kind", "by kind"),
         ("SELECT kind, day, count(price) FROM goods WHERE id > 100 GROUP BY kind, day", "count(price) by kind, day"),
         ("SELECT DISTINCT kind FROM goods", "distinct kind"),
         ("SELECT sum(price) FROM goods WHERE id < 0", "sum(price)"),
@@ -121,10 +121,12 @@ async fn what_is_not_exact_stays_local_with_a_reason() {
         "SELECT sum(weight) FROM goods",
         "SELECT body, count(*) FROM goods GROUP BY body",
         "SELECT min(weight) FROM goods",
+        // Averages of large integers are rounded on the way.
+        "SELECT avg(price) AS count FROM goods",
     ] {
         let answer = desk.run(true, &["goods"], sql).await.expect("it runs");
         assert!(
-            !request(&answer).contains("sum") && !request(&answer).contains("count"),
+            !["sum", "count", "avg"].iter().any(|asked| request(&answer).contains(asked)),
             "{sql}: {}",
             request(&answer)
         );

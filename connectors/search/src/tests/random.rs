@@ -154,8 +154,9 @@ fn predicate(random: &mut Random, depth: usize) -> String {
 fn end(random: &mut Random, filter: &str) -> String {
     let column = *random.pick(&["kind", "n", "d", "p", "b", "id"]);
     let (nulls, order) = (random.pick(&["FIRST", "LAST"]), random.pick(&["ASC", "DESC"]));
-    match random.below(6) {
+    match random.below(7) {
         0 => format!("SELECT count(*) FROM t WHERE {filter}"),
+        6 => format!("SELECT id, _score FROM t WHERE match(body, '{}') AND ({filter})", random.pick(&QUERY_TEXTS)),
         1 => format!(
             "SELECT {column}, count(*), min(n), max(d), sum(n), count(p) FROM t WHERE {filter} GROUP BY {column}"
         ),
