@@ -100,6 +100,10 @@ fn remove_leftovers(shared: &Shared, survey: &Survey) -> Result<()> {
     for name in names.iter().filter(unfinished) {
         shared.files.remove(&shared.path(name)).map_err(shared.io("remove", name))?;
     }
+    if !survey.disowned.is_empty() {
+        // The process that trimmed may have ended before the name of its record was durable.
+        shared.files.sync_dir(&shared.folder).map_err(shared.io("sync", ""))?;
+    }
     for stem in &survey.disowned {
         for name in [stem.index(), stem.segment()].iter().filter(|name| names.contains(name)) {
             shared.files.remove(&shared.path(name)).map_err(shared.io("remove", name))?;

@@ -120,7 +120,8 @@ impl Survey {
     }
 }
 
-fn read_trimmed(shared: &Shared) -> Result<Option<Trimmed>> {
+/// The record of what was trimmed, if anything was.
+pub(crate) fn read_trimmed(shared: &Shared) -> Result<Option<Trimmed>> {
     let Some(content) = read_if_there(shared, TRIMMED)? else { return Ok(None) };
     let damage = shared.damage(TRIMMED, 0, EntryNumber(0), Offset(0));
     let trimmed = Trimmed::decode(&content);
@@ -151,7 +152,8 @@ fn read_if_there(shared: &Shared, name: &str) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn read_header(shared: &Shared, stem: SegmentStem) -> Result<(SegmentHeader, u64)> {
+/// Reads the header of a segment, and how long the file is.
+pub(crate) fn read_header(shared: &Shared, stem: SegmentStem) -> Result<(SegmentHeader, u64)> {
     let name = stem.segment();
     let file = shared.files.open(&shared.path(&name), Mode::Read).map_err(shared.io("open", &name))?;
     let bytes = file.length().map_err(shared.io("read", &name))?;

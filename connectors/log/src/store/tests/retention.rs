@@ -66,3 +66,42 @@ fn a_trim_that_a_crash_interrupted_is_completed() {
     assert!(!first.exists());
     assert!(log.main().start() > Offset(0));
 }
+
+/// The record of what was trimmed is made of Merkle nodes. They are derived, it is not: damaged nodes must not get into
+/// it, or the log could not be opened any more.
+#[test]
+fn a_damaged_tree_does_not_get_into_the_record_of_what_was_trimmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    fill(&log, 300);
+    let main = log.main();
+    let tree = folder.path().join("main/tree");
+    for before in [100, 200] {
+        let mut nodes = std::fs::read(&tree).unwrap();
+        nodes.iter_mut().skip(128).for_each(|byte| *byte = 0xa5);
+        std::fs::write(&tree, nodes).unwrap();
+        let report = main.trim(TrimPolicy { before: Some(Offset(before)), ..TrimPolicy::default() }).wait().unwrap();
+        assert!(report.segments > 0, "{report:?}");
+    }
+    let (start, end) = (main.start(), main.end());
+    drop((main, log));
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    assert_eq!((log.main().start(), log.main().end().entries), (start, end.entries));
+    assert!(log.main().read_from(start).unwrap().all(|entry| entry.is_ok()));
+}
+
+#[test]
+fn a_log_whose_tree_was_lost_is_trimmed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    fill(&log, 300);
+    log.main().trim(TrimPolicy { before: Some(Offset(100)), ..TrimPolicy::default() }).wait().unwrap();
+    drop(log);
+    std::fs::remove_file(folder.path().join("main/tree")).unwrap();
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    let report = log.main().trim(TrimPolicy { before: Some(Offset(200)), ..TrimPolicy::default() }).wait().unwrap();
+    assert!(report.segments > 0, "{report:?}");
+    drop(log);
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    assert_eq!(log.main().start(), report.start);
+}

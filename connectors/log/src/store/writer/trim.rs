@@ -8,10 +8,12 @@
 //! ```
 
 use super::super::recovery::TREE;
+use super::super::survey::{read_header, read_trimmed};
 use super::super::tree::{Peaks, TreeReader};
 use super::super::trimmed::{TRIMMED, Trimmed};
 use super::super::view::{Segment, View};
-use super::super::{CommitTime, EntryNumber, Offset, Result};
+use super::super::walk::{Passed, Walk};
+use super::super::{CommitTime, EntryNumber, Error, Offset, Result};
 use super::Writer;
 use super::roll::write_durably;
 use std::sync::{Arc, PoisonError};
@@ -52,7 +54,7 @@ impl Writer {
         let bytes = view.segments[..count].iter().map(|segment| view.bytes_of(segment)).sum();
         let (start, start_entry) = (first.stem.base_offset, first.stem.base_entry);
         if count > 0 {
-            self.disown(&first)?;
+            self.disown(&view.segments[..count], &first)?;
             self.publish_view(|view| view.segments = Arc::new(view.segments[count..].to_vec()));
             self.remove(&view.segments[..count]);
         }
@@ -60,20 +62,53 @@ impl Writer {
     }
 
     /// Records durably that the shard starts with this segment.
-    fn disown(&mut self, first: &Segment) -> Result<()> {
+    fn disown(&mut self, trimmed: &[Arc<Segment>], first: &Segment) -> Result<()> {
         self.sync_derived().map_err(|error| self.poison(&error))?;
-        let trimmed = Trimmed { offset: first.stem.base_offset, peaks: self.peaks_at(first.stem.base_entry)? };
+        let trimmed = Trimmed { offset: first.stem.base_offset, peaks: self.peaks_before(first, trimmed)? };
         let files = self.shared.files.as_ref();
         let written = write_durably(files, &self.shared.path(TRIMMED), &trimmed.encode());
         written.and_then(|()| files.sync_dir(&self.shared.folder)).map_err(self.shared.io("write", TRIMMED))
     }
 
-    fn peaks_at(&self, entry: EntryNumber) -> Result<Peaks> {
+    /// The peaks over all entries before `first`. The tree has them, but it is derived and may be damaged, and the record
+    /// made of them is not derived: unless they lead to the root that the header of `first` notes, they are made anew
+    /// from the entries that go.
+    fn peaks_before(&self, first: &Segment, trimmed: &[Arc<Segment>]) -> Result<Peaks> {
+        let (header, _) = read_header(&self.shared, first.stem)?;
+        if let Some(peaks) = self.stored_peaks(header.base_entry)?.filter(|peaks| peaks.root() == header.root) {
+            return Ok(peaks);
+        }
+        tracing::warn!(shard = %self.shared.name, "the Merkle tree is damaged, the log is trimmed by its entries");
+        let peaks = self.walked_peaks(trimmed)?;
+        if peaks.root() != header.root {
+            let damage = self.shared.damage(&first.stem.segment(), 0, header.base_entry, header.base_offset);
+            return Err(Error::damaged(damage, "the entries before this segment do not have the root that it notes"));
+        }
+        Ok(peaks)
+    }
+
+    /// The peaks that the tree has, unless it is missing or damaged.
+    fn stored_peaks(&self, entry: EntryNumber) -> Result<Option<Peaks>> {
         let shared = &self.shared;
         let reader = TreeReader::open(shared.files.as_ref(), &shared.path(TREE), &shared.name);
         let reader = reader.map_err(shared.io("open", TREE))?;
-        let missing = || shared.io("read", TREE)(std::io::ErrorKind::NotFound.into());
-        reader.ok_or_else(missing)?.peaks(entry.0)
+        Ok(reader.and_then(|reader| reader.peaks(entry.0).ok()))
+    }
+
+    /// The peaks over what was trimmed before and the entries of these segments, the oldest that there are.
+    fn walked_peaks(&self, segments: &[Arc<Segment>]) -> Result<Peaks> {
+        let before = read_trimmed(&self.shared)?;
+        let mut peaks = before.map(|trimmed| trimmed.peaks).unwrap_or_default();
+        let mut nodes = Vec::new();
+        for segment in segments {
+            let bytes = segment.sealed_bytes.unwrap_or_default();
+            let mut walk = Walk::new(segment, segment.file()?, bytes);
+            while let Some(Passed { leaf, .. }) = walk.next_entry(segment)? {
+                nodes.clear();
+                peaks.push(leaf, &mut nodes);
+            }
+        }
+        Ok(peaks)
     }
 
     /// Removes the files, the oldest first. What cannot be removed now is removed when the shard is opened.
