@@ -118,21 +118,26 @@ fn restore_tree(shared: &Shared, survey: &Survey) -> Result<(Peaks, TreeFile)> {
     let base = last.base_entry.0;
     let path = shared.path(TREE);
     let reader = TreeReader::open(shared.files.as_ref(), &path, &shared.name).map_err(shared.io("open", TREE))?;
-    if let Some(peaks) = reader.and_then(|reader| reader.peaks(base).ok()).filter(|peaks| peaks.root() == last.root) {
+    if let Some(reader) = &reader
+        && let Some(peaks) = reader.peaks_if_kept(base)?.filter(|peaks| peaks.root() == last.root)
+    {
         let tree = TreeFile::open(shared.files.as_ref(), &path, base).map_err(shared.io("open", TREE))?;
         return Ok((peaks, tree));
     }
     if base > 0 {
         tracing::warn!(shard = %shared.name, "the Merkle tree is missing or damaged, it is made anew from the segments");
     }
-    rebuild_tree(shared, survey)
+    // Written over rather than emptied: the nodes of trimmed entries cannot be made anew.
+    let tree = match reader {
+        Some(_) => TreeFile::open(shared.files.as_ref(), &path, 0).map_err(shared.io("open", TREE)),
+        None => TreeFile::create(shared.files.as_ref(), &path, &shared.name).map_err(shared.io("create", TREE)),
+    };
+    rebuild_tree(shared, survey, tree?)
 }
 
-fn rebuild_tree(shared: &Shared, survey: &Survey) -> Result<(Peaks, TreeFile)> {
-    let tree = TreeFile::create(shared.files.as_ref(), &shared.path(TREE), &shared.name);
-    let mut tree = tree.map_err(shared.io("create", TREE))?;
+fn rebuild_tree(shared: &Shared, survey: &Survey, mut tree: TreeFile) -> Result<(Peaks, TreeFile)> {
     let mut peaks = survey.trimmed_peaks();
-    tree.skip_to(peaks.leaves());
+    tree.start_at(&peaks).map_err(shared.io("write", TREE))?;
     let sealed = &survey.segments[..survey.segments.len() - 1];
     for (header, bytes) in sealed {
         let segment = Segment::sealed(shared.clone(), header, *bytes);

@@ -79,3 +79,31 @@ fn a_lost_tree_is_made_anew_and_later_roots_are_the_same() {
     assert_eq!(report.first_damage().unwrap().file, "tree");
     assert!(log.main().inclusion_proof(EntryNumber(3), EntryNumber(noted.entries)).is_err());
 }
+
+#[test]
+fn what_is_left_of_a_damaged_tree_is_kept_and_the_rest_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    fill(&log, 200);
+    log.main().trim(TrimPolicy { before: Some(Offset(100)), ..TrimPolicy::default() }).wait().unwrap();
+    let (start, noted) = (log.main().start(), log.main().root_now().unwrap());
+    let early = log.main().root(EntryNumber(37)).unwrap();
+    let first = log.main().read_from(start).unwrap().next().unwrap().unwrap().header().number;
+    let at_start = log.main().root(first).unwrap();
+    drop(log);
+    let tree = folder.path().join("main/tree");
+    let nodes = std::fs::read(&tree).unwrap();
+    let leaf = 128 + 32 * (2 * first.0 - u64::from(first.0.count_ones()));
+    let mut damaged = nodes.clone();
+    damaged[usize::try_from(leaf).unwrap()..].fill(0);
+    std::fs::write(&tree, damaged).unwrap();
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    let size = EntryNumber(noted.entries);
+    assert!(log.main().consistency_proof(EntryNumber(37), size).unwrap().verify(&early, &noted));
+    assert!(log.main().verify(Some(noted)).is_good());
+    drop(log);
+    // What was trimmed lives on in its peaks, though the whole file was lost.
+    std::fs::remove_file(&tree).unwrap();
+    let log = Log::open(folder.path(), small_options()).unwrap();
+    assert!(log.main().consistency_proof(first, size).unwrap().verify(&at_start, &noted));
+}

@@ -45,9 +45,14 @@ impl TreeFile {
         Ok(Self { file, written_nodes: node_count(leaves), pending: Vec::new() })
     }
 
-    /// Leaves a hole for the nodes of entries that were trimmed and whose nodes were lost as well.
-    pub(crate) fn skip_to(&mut self, leaves: u64) {
-        self.written_nodes = node_count(leaves);
+    /// Starts a tree behind what was trimmed: writes the peaks of that, which every later proof and trimming needs. The
+    /// other nodes of trimmed entries stay what they are; in a new file they are a hole.
+    pub(crate) fn start_at(&mut self, trimmed: &Peaks) -> io::Result<()> {
+        for ((last, level), node) in peak_places(trimmed.leaves()).zip(trimmed.roots()) {
+            self.file.write_all_at(node, TREE_HEADER_BYTES + node_index(last, level) * NODE_BYTES)?;
+        }
+        self.written_nodes = node_count(trimmed.leaves());
+        Ok(())
     }
 
     pub(crate) fn pending_bytes(&self) -> usize {
@@ -131,6 +136,15 @@ impl TreeReader {
     pub(crate) fn peaks(&self, leaves: u64) -> Result<Peaks> {
         let roots = peak_places(leaves).map(|(last, level)| self.node(last, level)).collect::<Result<Vec<_>>>()?;
         Ok(Peaks::new(leaves, roots).expect("there is a peak for each one bit"))
+    }
+
+    /// Like [`peaks`](Self::peaks), but `None` if they are not there. A disk that cannot be read just now is an error: no
+    /// reason to make the tree anew.
+    pub(crate) fn peaks_if_kept(&self, leaves: u64) -> Result<Option<Peaks>> {
+        match self.peaks(leaves) {
+            Err(error) if error.kind() == Kind::Repair => Ok(None),
+            peaks => peaks.map(Some),
+        }
     }
 
     /// The root over leaves `start .. end`, where `start` is a multiple of the least power of two that is not below

@@ -92,7 +92,7 @@ impl Writer {
         let shared = &self.shared;
         let reader = TreeReader::open(shared.files.as_ref(), &shared.path(TREE), &shared.name);
         let reader = reader.map_err(shared.io("open", TREE))?;
-        Ok(reader.and_then(|reader| reader.peaks(entry.0).ok()))
+        reader.map_or(Ok(None), |reader| reader.peaks_if_kept(entry.0))
     }
 
     /// The peaks over what was trimmed before and the entries of these segments, the oldest that there are.
