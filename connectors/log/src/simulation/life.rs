@@ -344,7 +344,9 @@ impl Life {
             // A failing disk gives no proof just now; but nothing here loses the nodes for good.
             let proof = match inspect::consistency_proof(&self.shared, noted.entries, now.entries) {
                 Err(error) if error.kind() == Kind::Retry => continue,
-                proof => proof.map_err(|error| format!("the root of {} entries has no proof: {error}", noted.entries))?,
+                proof => {
+                    proof.map_err(|error| format!("the root of {} entries has no proof: {error}", noted.entries))?
+                }
             };
             ensure!(proof.verify(noted, &now), "the root of {} entries is not the beginning of {now:?}", noted.entries);
         }

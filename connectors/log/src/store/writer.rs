@@ -207,10 +207,12 @@ impl Writer {
         Arc::clone(&self.view)
     }
 
-    /// Makes tree and mark durable, so that opening finds them complete.
+    /// Makes tree and mark durable, so that opening finds them complete. Nodes for which there is no space stay in memory
+    /// and the caller may try again; a sync that failed poisons.
     pub(super) fn sync_derived(&mut self) -> Result<()> {
+        self.tree.flush().map_err(|error| Error::io("write the Merkle tree", error))?;
         let synced = self.tree.sync().and_then(|()| self.mark.sync_data());
-        synced.map_err(|error| Error::io("sync the tree and the mark", error))
+        synced.map_err(|error| self.poison(&Error::io("sync the tree and the mark", error)))
     }
 
     /// Ends the shard in good order. Errors are not the caller's: what was acknowledged is durable already.

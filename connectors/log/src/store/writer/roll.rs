@@ -18,9 +18,7 @@ impl Writer {
     /// with the last segment and tries again at the next commit.
     pub(super) fn roll(&mut self) -> Result<()> {
         // After the roll the mark names the new segment, so all claims about the old one must have become true.
-        if let Err(error) = self.sync_derived() {
-            return Err(self.poison(&error));
-        }
+        self.sync_derived()?;
         let header = SegmentHeader {
             shard: self.shared.name.to_string(),
             base_entry: self.tail.end().entries,

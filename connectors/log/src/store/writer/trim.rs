@@ -63,7 +63,7 @@ impl Writer {
 
     /// Records durably that the shard starts with this segment.
     fn disown(&mut self, trimmed: &[Arc<Segment>], first: &Segment) -> Result<()> {
-        self.sync_derived().map_err(|error| self.poison(&error))?;
+        self.sync_derived()?;
         let trimmed = Trimmed { offset: first.stem.base_offset, peaks: self.peaks_before(first, trimmed)? };
         let files = self.shared.files.as_ref();
         let written = write_durably(files, &self.shared.path(TRIMMED), &trimmed.encode());
