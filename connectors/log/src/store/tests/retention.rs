@@ -95,11 +95,11 @@ fn a_log_whose_tree_was_lost_is_trimmed_again() {
     let folder = tempfile::tempdir().unwrap();
     let log = Log::open(folder.path(), small_options()).unwrap();
     fill(&log, 300);
-    log.main().trim(TrimPolicy { before: Some(Offset(100)), ..TrimPolicy::default() }).wait().unwrap();
+    log.main().trim(TrimPolicy { before: Some(Offset(150)), ..TrimPolicy::default() }).wait().unwrap();
     drop(log);
     std::fs::remove_file(folder.path().join("main/tree")).unwrap();
     let log = Log::open(folder.path(), small_options()).unwrap();
-    let report = log.main().trim(TrimPolicy { before: Some(Offset(200)), ..TrimPolicy::default() }).wait().unwrap();
+    let report = log.main().trim(TrimPolicy { before: Some(Offset(220)), ..TrimPolicy::default() }).wait().unwrap();
     assert!(report.segments > 0, "{report:?}");
     drop(log);
     let log = Log::open(folder.path(), small_options()).unwrap();
