@@ -1,7 +1,8 @@
 //! Looks into a log without opening it: no lock, nothing is changed, and the log may be in use.
 //!
-//! What stands behind the last whole entry is the end: in a log that is in use it is being written, in one that
-//! crashed it is a torn tail, which opening the log cuts. Before the durable mark it is damage here as well.
+//! The end is as far as the files prove that the log was durable: the mark, or the start of the last commit, which was
+//! begun when all before it was durable. Behind that, a log that is in use is being written, and a crash may have left a
+//! commit that nobody was told of; opening the log decides about that one. Before the end, what is bad is damage.
 
 use super::audit::{VerifyReport, verify};
 use super::entries::{Entries, From, Until};
@@ -136,13 +137,22 @@ impl ShardInspection {
     }
 }
 
+/// Walks to the proven end. If more is found behind it, the walk is made once more, and ends there.
 fn walk_to_end(last: &Segment, survey: &Survey, bytes: u64) -> Result<Walk> {
+    let mut proven = survey.durable_bytes();
+    let walk = walk_to(last, bytes, &mut proven)?;
+    if walk.scan.position() == proven { Ok(walk) } else { walk_to(last, proven, &mut proven.clone()) }
+}
+
+/// Walks over what is whole, and moves `proven` to the start of each commit that is passed.
+fn walk_to(last: &Segment, bytes: u64, proven: &mut u64) -> Result<Walk> {
     let mut walk = Walk::new(last, last.file()?, bytes);
     loop {
         match walk.advance() {
+            Ok(Some(passed)) if passed.raw.starts_commit() => *proven = (*proven).max(passed.raw.position),
             Ok(Some(_)) => {}
             Ok(None) => return Ok(walk),
-            Err(Stop::Bad { entry, .. }) if entry >= survey.durable_bytes() => return Ok(walk),
+            Err(Stop::Bad { entry, .. }) if entry >= *proven => return Ok(walk),
             Err(stop) => return Err(last.stopped(stop, walk.entry, walk.offset)),
         }
     }

@@ -45,6 +45,11 @@ impl RawEntry {
         self.end - self.position == self.frame.len() as u64
     }
 
+    /// Whether it is the first of a commit: then all before it had been durable.
+    pub(crate) fn starts_commit(&self) -> bool {
+        FrameHead::parse(&self.frame).is_some_and(|head| head.is(GROUP))
+    }
+
     /// The body if it is small, else its beginning.
     pub(crate) fn body_start(&self) -> Bytes {
         let skipped = if self.is_small() { 0 } else { BODY_LENGTH_BYTES };

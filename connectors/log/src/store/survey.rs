@@ -30,6 +30,8 @@ const SMALL_BYTES_MAX: u64 = 64 << 10;
 impl Survey {
     /// Reads names and headers, and checks that they fit together.
     pub(crate) fn take(shared: &Shared) -> Result<Self> {
+        // First of all: in a log that is in use it must not tell of more than is found after it.
+        let mark = read_mark(shared)?;
         let trimmed = read_trimmed(shared)?;
         let start = trimmed.as_ref().map_or(EntryNumber(0), Trimmed::entry);
         let names = shared.files.list(&shared.folder).map_err(shared.io("list", ""))?;
@@ -37,7 +39,7 @@ impl Survey {
         stems.sort_unstable();
         let kept = stems.split_off(stems.partition_point(|stem| stem.base_entry < start));
         let segments = kept.into_iter().map(|stem| read_header(shared, stem)).collect::<Result<Vec<_>>>()?;
-        let survey = Self { trimmed, segments, disowned: stems, mark: read_mark(shared)? };
+        let survey = Self { trimmed, segments, disowned: stems, mark };
         survey.check(shared)?;
         Ok(survey)
     }

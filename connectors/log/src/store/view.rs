@@ -152,7 +152,7 @@ impl Segment {
     }
 
     /// An index longer than this is not ours.
-    const INDEX_BYTES_MAX: u64 = 64 << 20;
+    pub(crate) const INDEX_BYTES_MAX: u64 = 64 << 20;
 
     fn stored_index(&self, bytes: u64) -> Option<SegmentIndex> {
         let path = self.shard.path(&self.stem.index());
