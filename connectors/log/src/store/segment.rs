@@ -57,7 +57,7 @@ impl SegmentHeader {
         let mut reader = Reader::new(content);
         Ok(Self {
             shard: reader.text()?.to_string(),
-            base_entry: EntryNumber(reader.varint()?),
+            base_entry: entry_number(reader.varint()?)?,
             base_offset: Offset(reader.varint()?),
             base_time: CommitTime(reader.i64()?),
             previous_entry: EntryNumber(reader.varint()?),
@@ -81,6 +81,16 @@ impl SegmentHeader {
     pub(crate) fn stem(&self) -> SegmentStem {
         SegmentStem { base_entry: self.base_entry, base_offset: self.base_offset }
     }
+}
+
+/// No shard has more entries: with room to count on, the numbers never overflow.
+pub(crate) const ENTRIES_MAX: u64 = 1 << 62;
+
+fn entry_number(number: u64) -> Result<EntryNumber, Malformed> {
+    if number > ENTRIES_MAX {
+        return Err(Malformed("an entry number is beyond what a shard can have"));
+    }
+    Ok(EntryNumber(number))
 }
 
 /// The name of a segment without its ending: two numbers of 20 digits, so that names sort as the segments do.

@@ -14,6 +14,7 @@ mod proof;
 pub(crate) use file::{TreeFile, TreeReader};
 pub use proof::{ConsistencyProof, InclusionProof, Root};
 
+use super::segment::ENTRIES_MAX;
 use sha2::{Digest, Sha256};
 
 /// A SHA-256 digest.
@@ -57,9 +58,9 @@ pub(crate) struct Peaks {
 }
 
 impl Peaks {
-    /// `None` unless there are as many roots as a tree of this size has.
+    /// `None` unless there are as many roots as a tree of this size has, and the size is one that a shard can have.
     pub(crate) fn new(leaves: u64, roots: Vec<Hash>) -> Option<Self> {
-        (roots.len() == leaves.count_ones() as usize).then_some(Self { leaves, roots })
+        (roots.len() == leaves.count_ones() as usize && leaves <= ENTRIES_MAX).then_some(Self { leaves, roots })
     }
 
     pub(crate) fn leaves(&self) -> u64 {

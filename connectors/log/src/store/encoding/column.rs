@@ -1,7 +1,7 @@
 //! A column being put together from compact values, part after part, without an allocation for each.
 
 use super::super::wire::{Malformed, Reader};
-use super::compact::{ALL_NULL, NONE_NULL, SOME_NULL, bytes_of};
+use super::compact::{ALL_NULL, NONE_NULL, NULL_BYTES_MAX, SOME_NULL, bytes_of};
 use super::layout::Layout;
 use arrow_array::{ArrayRef, BinaryViewArray, StringViewArray, make_array};
 use arrow_buffer::{BooleanBufferBuilder, Buffer, MutableBuffer, NullBuffer};
@@ -36,8 +36,13 @@ enum Values {
 /// Offsets of 32 bits in memory reach so far; a column is finished before.
 const BYTES_MAX: usize = i32::MAX as usize;
 
-/// So many slots may be null without a byte for each in the part.
-const ROWS_MAX: usize = 1 << 20;
+/// Checks what so many slots take in memory that stand for no bytes in the part.
+fn check_nulls(rows: usize, width: usize) -> Result<(), Malformed> {
+    match bytes_of(rows, width.max(1))? <= NULL_BYTES_MAX {
+        true => Ok(()),
+        false => Err(Malformed("a column has more nulls than a part may")),
+    }
+}
 
 impl Column {
     /// `None` for a type that the compact encoding does not know.
@@ -89,8 +94,7 @@ impl Column {
     #[inline]
     fn append_values(&mut self, reader: &mut Reader<'_>, rows: usize) -> Result<(), Malformed> {
         match &mut self.values {
-            Values::Null if rows > ROWS_MAX => return Err(Malformed("a column has more nulls than a part may")),
-            Values::Null => {}
+            Values::Null => check_nulls(rows, 1)?,
             Values::Bool(bits) => {
                 let packed = reader.take(rows.div_ceil(8))?;
                 bits.append_packed_range(0..rows, packed);
@@ -110,9 +114,12 @@ impl Column {
     }
 
     fn append_nulls(&mut self, rows: usize) -> Result<(), Malformed> {
-        if rows > ROWS_MAX {
-            return Err(Malformed("a column has more nulls than a part may"));
-        }
+        let width = match &self.values {
+            Values::Fixed { width, .. } => *width,
+            Values::Bytes { .. } | Values::List { .. } => size_of::<i64>(),
+            _ => 1,
+        };
+        check_nulls(rows, width)?;
         self.validity.append_nulls(self.rows, rows);
         match &mut self.values {
             Values::Null => {}

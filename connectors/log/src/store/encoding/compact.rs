@@ -26,6 +26,9 @@ pub(super) const SOME_NULL: u8 = 1;
 /// All slots are null, and no values follow.
 pub(super) const ALL_NULL: u8 = 2;
 
+/// Null slots of one column that stand for no bytes take at most so much memory.
+pub(super) const NULL_BYTES_MAX: usize = 64 << 20;
+
 /// Encodes the rows; `None` if a column is of a type or shape that this encoding does not know.
 pub(super) fn encode(batch: &RecordBatch) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(16 * batch.num_columns());
@@ -41,7 +44,8 @@ fn put_column(out: &mut Vec<u8>, array: &ArrayRef, layout: &Layout) -> Option<()
         None => out.push(NONE_NULL),
         Some(nulls) if nulls.null_count() == array.len() => {
             out.push(ALL_NULL);
-            return Some(());
+            let bytes = array.len().checked_mul(layout.slot_bytes())?;
+            return (bytes <= NULL_BYTES_MAX).then_some(());
         }
         Some(nulls) => {
             out.push(SOME_NULL);

@@ -28,6 +28,17 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
+    /// What a null slot takes in memory at most, in any one column of it.
+    pub(crate) fn slot_bytes(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool => 1,
+            Self::Fixed(width) => *width,
+            Self::Bytes { .. } | Self::View | Self::List { .. } => size_of::<i64>(),
+            Self::FixedList { size, child } => size.saturating_mul(child.slot_bytes()),
+            Self::Struct(fields) => fields.iter().map(Self::slot_bytes).max().unwrap_or(1),
+        }
+    }
+
     /// `None` for a type that the compact encoding does not know.
     pub(crate) fn of(data_type: &DataType) -> Option<Self> {
         let child = |field: &Field| Some(Box::new(Self::of(field.data_type())?));
