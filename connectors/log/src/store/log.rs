@@ -13,8 +13,12 @@ use super::{Error, Kind, Result};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 /// The shard that always exists and holds the definitions.
 pub const MAIN: &str = "main";
@@ -74,13 +78,14 @@ impl Log {
         let lock = lock(files, &folder)?;
         check_format(files, &folder)?;
         let log = Self { folder, options, shards: Mutex::default(), _lock: lock };
-        let names = log.stored_shards()?;
-        // A crash may have come between the making of a shard and the sync that makes its name durable.
+        // A crash may have come between the making or dropping of a shard and the sync that makes its name durable.
         let synced = log.options.files.sync_dir(&log.folder);
         synced.map_err(|error| Error::io(format!("sync {}", log.folder.display()), error))?;
-        for name in names {
-            log.open_shard(&name)?;
+        let names = log.stored_shards()?;
+        if !names.is_empty() && !names.iter().any(|name| name == MAIN) {
+            return Err(log.without_main(&names));
         }
+        log.open_shards(&names)?;
         if log.shard(MAIN).is_none() {
             log.create_shard(MAIN)?;
         }
@@ -166,10 +171,41 @@ impl Log {
         Ok(names.iter().filter_map(|name| shard_of(name)).collect())
     }
 
+    /// `main` is made before any other shard and never dropped: made anew it would hide that the definitions are lost.
+    fn without_main(&self, others: &[String]) -> Error {
+        let folder = self.folder.join(folder_of(MAIN));
+        let message = format!("the shard \"{MAIN}\" is missing beside {} others: {}", others.len(), others.join(", "));
+        Error::new(Kind::Repair, message).with_hint(format!(
+            "nothing was changed; it holds the definitions: restore {} from a backup or a replica",
+            folder.display()
+        ))
+    }
+
+    /// Opens shards, several at a time: each reads and hashes its last segment.
+    fn open_shards(&self, names: &[String]) -> Result<()> {
+        let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(names.len());
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.open_shard(name)?;
+            }
+            Ok(())
+        };
+        if workers < 2 {
+            return work();
+        }
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            let mut opened =
+                workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            opened.try_for_each(|opened| opened)
+        })
+    }
+
     fn open_shard(&self, name: &str) -> Result<Shard> {
         let LogOptions { segment_bytes, queue_bytes, group_bytes, ref clock, .. } = self.options;
         let shared = self.shared(name, self.folder.join(folder_of(name)));
-        let writer = open_shard(shared.clone(), WriterOptions { segment_bytes })?;
+        let writer = open_shard(shared.clone(), WriterOptions { segment_bytes, ..WriterOptions::default() })?;
         let shard = Shard::run(shared, writer, ShardOptions { queue_bytes, group_bytes, clock: Arc::clone(clock) })?;
         self.lock_shards().insert(name.to_string(), shard.clone());
         Ok(shard)

@@ -158,9 +158,7 @@ fn rebuild_tree(shared: &Shared, survey: &Survey, mut tree: TreeFile) -> Result<
 const NODES_PENDING_BYTES_MAX: usize = 256 << 10;
 
 fn push_leaf(peaks: &mut Peaks, tree: &mut TreeFile, leaf: super::Hash) -> io::Result<()> {
-    let mut nodes = Vec::with_capacity(64);
-    peaks.push(leaf, &mut nodes);
-    tree.append(&nodes);
+    tree.push(peaks, leaf);
     if tree.pending_bytes() >= NODES_PENDING_BYTES_MAX { tree.flush() } else { Ok(()) }
 }
 

@@ -63,6 +63,11 @@ impl TreeFile {
         self.pending.extend_from_slice(nodes);
     }
 
+    /// Adds a leaf to `peaks`, and appends the nodes that it completes.
+    pub(crate) fn push(&mut self, peaks: &mut Peaks, leaf: Hash) {
+        peaks.push(leaf, &mut self.pending);
+    }
+
     /// Writes what is pending.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if !self.pending.is_empty() {
