@@ -38,6 +38,7 @@ struct Disk {
     crashes: u64,
     locked: bool,
     syncs_fail: bool,
+    folder_syncs_fail: bool,
 }
 
 /// An open file.
@@ -62,6 +63,7 @@ impl SimFiles {
             crashes: 0,
             locked: false,
             syncs_fail: false,
+            folder_syncs_fail: false,
         };
         Self { disk: Arc::new(Mutex::new(disk)), boot: 0 }
     }
@@ -105,6 +107,12 @@ impl SimFiles {
     #[cfg(test)]
     pub(crate) fn set_syncs_fail(&self, fail: bool) {
         self.disk().syncs_fail = fail;
+    }
+
+    /// From now on every sync of a folder fails, or none.
+    #[cfg(test)]
+    pub(crate) fn set_folder_syncs_fail(&self, fail: bool) {
+        self.disk().folder_syncs_fail = fail;
     }
 
     /// Leaves so many bytes free; `None` for no end of them.
@@ -213,6 +221,9 @@ impl Files for SimFiles {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         disk.call(self.boot)?;
+        if disk.folder_syncs_fail {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         disk.image.sync_dir(path)
     }
 

@@ -153,7 +153,7 @@ impl Life {
                     ensure!(self.unknown.is_empty(), "entry {id} was acknowledged after one of unknown outcome");
                     self.acknowledge(id, at)?;
                 }
-                Err(_) if is_lost && !was_poisoned => self.unknown.push(id),
+                Err(error) if is_lost && !was_poisoned && error.kind() == Kind::Reopen => self.unknown.push(id),
                 Err(_) => self.outcome.failed += 1,
             }
         }
@@ -300,7 +300,7 @@ impl Life {
     /// A new process opens the shard.
     fn open(&mut self) -> LogResult<Writer> {
         self.shared.files = Arc::new(self.files.booted());
-        open_shard(self.shared.clone(), WriterOptions { segment_bytes: 1_500 })
+        open_shard(self.shared.clone(), WriterOptions { segment_bytes: 1_500, buffer_bytes: 1_000 })
     }
 
     /// Checks what recovery has found, which is what the log holds from now on.
@@ -409,6 +409,9 @@ fn payload(id: u64) -> Vec<u8> {
     payload
 }
 
+/// Entries of so many bytes go through a spool, so that some do.
+const SPOOL_BYTES: usize = 2_000;
+
 const ROWS: SchemaId = SchemaId { dataset: 3, schema: 1 };
 
 /// One entry in three holds rows, so that schemas are written.
@@ -423,7 +426,8 @@ fn rows(id: u64) -> LogResult<RecordBatch> {
 }
 
 fn new_entry(id: u64, shared: &Shared) -> LogResult<NewEntry> {
-    let mut entry = NewEntry::spooled(EntryKind::DATA, SpoolPlace::of(shared, Arc::new(id.into())));
+    let entry = NewEntry::spooled(EntryKind::DATA, SpoolPlace::of(shared, Arc::new(id.into())));
+    let mut entry = entry.spooled_at(SPOOL_BYTES);
     if has_rows(id) {
         entry.add_batch(ROWS, &rows(id)?)?;
     } else {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many bytes of parts an entry holds in memory before it goes to its spool.
-pub(crate) const SPOOL_BYTES_MIN: usize = 4 << 20;
+const SPOOL_BYTES_MIN: usize = 4 << 20;
 
 /// A batch that takes more memory than this is split into several parts, so that a reader needs little memory for each.
 const PART_BYTES_TARGET: usize = 4 << 20;
@@ -31,6 +31,8 @@ pub struct NewEntry {
     part_count: u64,
     parts: Vec<u8>,
     spool: Spool,
+    /// So many bytes of parts go to the spool.
+    spool_at: usize,
     schemas: Vec<(SchemaId, SchemaRef)>,
 }
 
@@ -81,9 +83,23 @@ impl NewEntry {
         Self::with_spool(kind, Spool::Planned(place))
     }
 
+    /// Goes to its spool when it has so many bytes.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn spooled_at(self, spool_at: usize) -> Self {
+        Self { spool_at, ..self }
+    }
+
     fn with_spool(kind: EntryKind, spool: Spool) -> Self {
-        let attributes = Attributes::default();
-        Self { kind, attributes, record_count: 0, part_count: 0, parts: Vec::new(), spool, schemas: Vec::new() }
+        Self {
+            kind,
+            attributes: Attributes::default(),
+            record_count: 0,
+            part_count: 0,
+            parts: Vec::new(),
+            spool,
+            spool_at: SPOOL_BYTES_MIN,
+            schemas: Vec::new(),
+        }
     }
 
     /// What is said about the entry beside its parts.
@@ -145,7 +161,7 @@ impl NewEntry {
         part::encode(&mut self.parts, id, row_count, encoding, weights, payload)?;
         self.record_count += row_count;
         self.part_count += 1;
-        if self.parts.len() >= SPOOL_BYTES_MIN { self.spill() } else { Ok(()) }
+        if self.parts.len() >= self.spool_at { self.spill() } else { Ok(()) }
     }
 
     /// Moves what is in memory to the spool, if the entry has one.

@@ -62,6 +62,14 @@ impl Appended {
 pub(crate) struct WriterOptions {
     /// A segment of this length is sealed, and the next begun.
     pub(crate) segment_bytes: u64,
+    /// What a commit holds in memory before it writes, so that a large entry needs no more.
+    pub(crate) buffer_bytes: usize,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, buffer_bytes: 4 << 20 }
+    }
 }
 
 /// The end of the log as the writer knows it.
@@ -111,12 +119,16 @@ impl Writer {
             return items.iter().map(|_| Err(error.clone())).collect();
         }
         let mut group = Group::new(self, now);
-        let answers: Vec<_> = items.into_iter().map(|item| group.stage(item)).collect();
-        match group.finish() {
-            Ok(staged) => self.publish(staged),
-            Err(error) => return answers.into_iter().map(|answer| answer.and(Err(error.clone()))).collect(),
-        }
-        answers
+        let stage = |item| {
+            let answer = group.stage(item);
+            let alone = answer.is_err() && !group.has_failed();
+            (answer, alone)
+        };
+        let answers: Vec<_> = items.into_iter().map(stage).collect();
+        let finished = group.finish().map(|staged| self.publish(staged));
+        // An entry that failed alone is not in the log for certain; of the others only the commit can tell.
+        let answer = |(answer, alone)| if alone { answer } else { finished.clone().and(answer) };
+        answers.into_iter().map(answer).collect()
     }
 
     /// Seals a full segment ahead of the next commit. If that cannot be done now, the next commit tries again and

@@ -1,6 +1,7 @@
 //! What is appended is read, in order, also after the log was opened anew.
 
 use super::*;
+use arrow_array::Array;
 
 #[test]
 fn what_is_appended_is_read_in_order() {
@@ -147,4 +148,33 @@ fn shards_are_made_and_dropped_and_their_names_are_free() {
     let names: Vec<_> = log.shards().iter().map(|shard| shard.name().to_string()).collect();
     assert_eq!(names, ["../x", "Clicks", "main", "ü.0"]);
     assert_eq!(texts(log.shard("../x").unwrap().read_from(Offset(0)).unwrap()), ["../x"]);
+}
+
+#[test]
+fn who_panics_while_deciding_harms_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    let decided = pending::block_on(log.main().append_decided(|_| panic!("no idea")));
+    assert_eq!(decided.wait().unwrap_err().kind(), Kind::Report);
+    log.main().append(text_entry("a")).wait().unwrap();
+    assert_eq!(texts(log.main().read_from(Offset(0)).unwrap()), ["a"]);
+}
+
+/// Vectors take much room in memory and none in an entry where they are all null.
+#[test]
+fn many_null_vectors_in_few_rows_come_back() {
+    for size in [20_000, 10_000_000] {
+        let item = Arc::new(Field::new("item", DataType::Int8, true));
+        let rows = arrow_array::FixedSizeListArray::new_null(item, size, 100);
+        let schema = Schema::new(vec![Field::new("vector", rows.data_type().clone(), true)]);
+        let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(rows)]).unwrap();
+        let mut entry = NewEntry::new(EntryKind::DATA);
+        entry.add_batch(PEOPLE, &rows).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let log = open(folder.path());
+        log.main().append(entry).wait().unwrap();
+        let entry = log.main().read_from(Offset(0)).unwrap().last().unwrap().unwrap();
+        let read = entry.parts().map(|part| part.unwrap().to_batch(&entry.schema(PEOPLE).unwrap(), None).unwrap());
+        assert_eq!(read.map(|batch| batch.column(0).null_count()).sum::<usize>(), 100);
+    }
 }

@@ -232,3 +232,40 @@ fn an_entry_without_records_is_refused() {
     let log = open(folder.path());
     assert_eq!(log.main().append(NewEntry::new(EntryKind::DATA)).wait().unwrap_err().kind(), Kind::Fix);
 }
+
+/// A commit that is too long for memory has been written in part when the disk is full. If that cannot be taken back,
+/// nobody may be told that nothing of it is in the log.
+#[test]
+fn a_full_disk_that_refuses_the_cut_as_well_leaves_the_outcome_unknown() {
+    let files = SimFiles::with_seed(5);
+    let log = on_disk(&files).unwrap();
+    let mut large = NewEntry::new(EntryKind::DATA);
+    large.add_bytes(1, &vec![7; 6 << 20]).unwrap();
+    files.set_free(Some(1 << 20));
+    files.set_syncs_fail(true);
+    assert_eq!(log.main().append(large).wait().unwrap_err().kind(), Kind::Reopen);
+}
+
+/// The tree is derived: for want of space it stays in memory, and nothing that was acknowledged suffers.
+#[test]
+fn a_full_disk_does_not_poison_a_shard_whose_tree_it_cannot_take() {
+    let files = SimFiles::with_seed(6);
+    let log = on_disk(&files).unwrap();
+    let bytes = || Log::inspect("/log", LogOptions { files: Arc::new(files.booted()), ..options() });
+    let bytes = || bytes().shard("main").unwrap().summary().bytes;
+    let mut lengths = Vec::new();
+    for text in ["one", "two"] {
+        log.main().append(text_entry(text)).wait().unwrap();
+        lengths.push(bytes());
+    }
+    files.set_free(Some(lengths[1] - lengths[0]));
+    log.main().append(text_entry("six")).wait().unwrap();
+    assert_eq!(log.main().append(text_entry("ten")).wait().unwrap_err().kind(), Kind::Retry);
+    files.set_free(None);
+    log.main().append(text_entry("end")).wait().unwrap();
+    assert_eq!(all(&log), ["one", "two", "six", "end"]);
+    let root = log.main().root_now().unwrap();
+    drop(log);
+    let report = on_disk(&files).unwrap().main().verify(Some(root));
+    assert!(report.is_good(), "{report:?}");
+}

@@ -1,6 +1,7 @@
 //! Trimming removes whole segments, the oldest first, and never what somebody holds.
 
 use super::*;
+use crate::simulation::SimFiles;
 
 #[test]
 fn trimming_keeps_what_is_held_and_survives_reopening() {
@@ -104,4 +105,30 @@ fn a_log_whose_tree_was_lost_is_trimmed_again() {
     drop(log);
     let log = Log::open(folder.path(), small_options()).unwrap();
     assert_eq!(log.main().start(), report.start);
+}
+
+/// The record has its name, so whoever opens the log goes by it: nobody may be promised what comes before.
+#[test]
+fn a_trim_whose_sync_fails_has_trimmed_all_the_same() {
+    let files = SimFiles::with_seed(11);
+    let options = |files: &SimFiles| LogOptions { files: Arc::new(files.booted()), ..small_options() };
+    let log = Log::open("/log", options(&files)).unwrap();
+    fill(&log, 100);
+    let main = log.main();
+    // A segment may just be sealed, which syncs the folder as well; this waits for it.
+    main.trim(TrimPolicy::default()).wait().unwrap();
+    files.set_folder_syncs_fail(true);
+    let error = main.trim(TrimPolicy { before: Some(Offset(50)), ..TrimPolicy::default() }).wait().unwrap_err();
+    assert_eq!(error.kind(), Kind::Retry, "{error}");
+    files.set_folder_syncs_fail(false);
+    let start = main.start();
+    assert!(start > Offset(0));
+    assert!(main.hold("late", Offset(0)).is_err());
+    main.append(text_entry("on")).wait().unwrap();
+    let later = main.trim(TrimPolicy { before: Some(Offset(90)), ..TrimPolicy::default() }).wait().unwrap();
+    assert!(later.start > start);
+    drop((main, log));
+    let log = Log::open("/log", options(&files)).unwrap();
+    assert_eq!(log.main().start(), later.start);
+    assert!(log.main().verify(None).is_good(), "{:?}", log.main().verify(None));
 }

@@ -192,3 +192,39 @@ fn a_log_in_use_can_be_looked_into() {
     assert_eq!(shard.root().unwrap(), log.main().root_now().unwrap());
     assert!(shard.verify(Some(shard.root().unwrap())).is_good());
 }
+
+/// Made anew, it would look like a log in which nothing was ever defined.
+#[test]
+fn a_lost_main_beside_other_shards_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    log.create_shard("clicks").unwrap();
+    drop(log);
+    std::fs::remove_dir_all(folder.path().join("main")).unwrap();
+    let error = Log::open(folder.path(), options()).err().unwrap();
+    assert_eq!(error.kind(), Kind::Repair, "{error}");
+    assert!(error.message().contains("\"main\" is missing beside 1 others: clicks"), "{error}");
+    assert!(!folder.path().join("main").exists());
+}
+
+/// Who looks into a log sees what is proven to be durable: not the last commit, if the mark does not tell of it.
+#[test]
+fn an_inspection_ends_where_durability_is_proven() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("main/mark");
+    let seen = || Log::inspect(folder.path(), options()).shard("main").unwrap().summary().entries.end.0;
+    let log = open(folder.path());
+    log.main().append(text_entry("a")).wait().unwrap();
+    let early = std::fs::read(&mark).unwrap();
+    log.main().append(text_entry("b")).wait().unwrap();
+    assert_eq!(seen(), 2);
+    let late = std::fs::read(&mark).unwrap();
+    std::fs::write(&mark, &early).unwrap();
+    assert_eq!(seen(), 1);
+    log.main().append(text_entry("c")).wait().unwrap();
+    std::fs::write(&mark, &early).unwrap();
+    assert_eq!(seen(), 2);
+    std::fs::write(&mark, &late).unwrap();
+    assert_eq!(seen(), 2);
+    assert_eq!(log.main().end().entries, EntryNumber(3));
+}

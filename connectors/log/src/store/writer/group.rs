@@ -7,9 +7,10 @@ use super::super::index::Point;
 use super::super::part::{self, Encoding, SchemaId};
 use super::super::tree::{Hash, LeafHasher, leaf_hash};
 use super::super::view::DurableEnd;
-use super::super::{CommitTime, EntryNumber, Error, Result, encoding};
+use super::super::{CommitTime, EntryNumber, Error, Kind, Result, encoding};
 use super::{Appended, Tail, Writer};
 use arrow_schema::SchemaRef;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Decides under the writer what is appended, knowing the end of the log. It runs in the middle of a commit, so it
@@ -31,9 +32,6 @@ impl Item {
         }
     }
 }
-
-/// The buffer is written when it is this long, so that a large entry needs no more memory than this.
-const BUFFER_BYTES: usize = 4 << 20;
 
 /// The attributes of an entry must fit its first frame, beside much else.
 const ATTRIBUTES_BYTES_MAX: usize = 256 << 10;
@@ -86,7 +84,7 @@ impl<'a> Group<'a> {
         }
         let entry = match item {
             Item::Entry(entry) => *entry,
-            Item::Decide(decide) => decide(self.staged.tail.end())?,
+            Item::Decide(decide) => decided(decide, self.staged.tail.end())?,
         };
         let attributes = entry.attributes().encode();
         check(&entry, &attributes)?;
@@ -97,6 +95,11 @@ impl<'a> Group<'a> {
             self.rewind(tail, lengths);
         }
         appended
+    }
+
+    /// Whether writing has failed, and so all entries have.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
     }
 
     fn rewind(&mut self, tail: Tail, (nodes, points, schemas): (usize, usize, usize)) {
@@ -226,7 +229,7 @@ impl<'a> Group<'a> {
     }
 
     fn flush_if_long(&mut self) -> Result<()> {
-        if self.staged.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+        if self.staged.buffer.len() >= self.writer.options.buffer_bytes { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -280,6 +283,13 @@ impl<'a> Group<'a> {
         let synced = self.writer.file.sync_data();
         synced.map_err(|error| Error::io(format!("sync shard \"{}\"", self.writer.shared.name), error))
     }
+}
+
+/// The caller's code runs in the middle of the commit of others, who must not suffer from it.
+fn decided(decide: Decide, end: DurableEnd) -> Result<NewEntry> {
+    catch_unwind(AssertUnwindSafe(|| decide(end))).unwrap_or_else(|_| {
+        Err(Error::new(Kind::Report, "what decides about an entry has panicked; nothing of the entry is in the log"))
+    })
 }
 
 fn check(entry: &NewEntry, attributes: &[u8]) -> Result<()> {

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! sync tree and mark      the nodes of what goes must outlive it
-//! record `trimmed`        durable: from here on the segments are disowned, whatever happens
+//! record `trimmed`        from here on the segments are disowned, whatever happens
 //! publish                 new readers start later; those who have a file open go on
+//! sync                    the record is durable; if that fails, the files stay until the shard is opened anew
 //! remove                  a crash in between is completed when the shard is opened
 //! ```
 
@@ -55,19 +56,21 @@ impl Writer {
         let (start, start_entry) = (first.stem.base_offset, first.stem.base_entry);
         if count > 0 {
             self.disown(&view.segments[..count], &first)?;
+            // Under its name the record counts, even if it is not known to be durable: whoever opens the shard goes by it.
             self.publish_view(|view| view.segments = Arc::new(view.segments[count..].to_vec()));
+            let synced = self.shared.files.sync_dir(&self.shared.folder);
+            synced.map_err(self.shared.io("sync", TRIMMED))?;
             self.remove(&view.segments[..count]);
         }
         Ok(TrimReport { segments: count, bytes, start, start_entry })
     }
 
-    /// Records durably that the shard starts with this segment.
+    /// Records that the shard starts with this segment. The record is durable once the folder is synced.
     fn disown(&mut self, trimmed: &[Arc<Segment>], first: &Segment) -> Result<()> {
         self.sync_derived()?;
         let trimmed = Trimmed { offset: first.stem.base_offset, peaks: self.peaks_before(first, trimmed)? };
         let files = self.shared.files.as_ref();
-        let written = write_durably(files, &self.shared.path(TRIMMED), &trimmed.encode());
-        written.and_then(|()| files.sync_dir(&self.shared.folder)).map_err(self.shared.io("write", TRIMMED))
+        write_durably(files, &self.shared.path(TRIMMED), &trimmed.encode()).map_err(self.shared.io("write", TRIMMED))
     }
 
     /// The peaks over all entries before `first`. The tree has them, but it is derived and may be damaged, and the record
