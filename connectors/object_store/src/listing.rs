@@ -8,8 +8,9 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use polder_catalog::{Error, Result, SqlState};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OnceCell;
 
 /// The schema that is the location itself.
 pub(crate) const ROOT_SCHEMA: &str = "public";
@@ -24,7 +25,12 @@ pub(crate) struct Lister {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) root: Path,
     pub(crate) read: ReadSettings,
+    pub(crate) levels: Arc<Levels>,
 }
+
+/// What one statement has found in folders: each is looked into once, however many tables are looked for.
+#[derive(Debug, Default)]
+pub(crate) struct Levels(Mutex<HashMap<Path, Arc<OnceCell<Arc<Level>>>>>);
 
 /// One file of a table.
 #[derive(Clone, Debug)]
@@ -48,7 +54,7 @@ pub(crate) struct TableFiles {
 
 /// What lies directly in a folder, hidden names left out.
 #[derive(Debug, Default)]
-struct Level {
+pub(crate) struct Level {
     files: Vec<ObjectMeta>,
     folders: Vec<String>,
 }
@@ -81,11 +87,11 @@ impl Lister {
             (level, tables.map(|(name, _)| name).collect(), String::new())
         } else {
             let Some(folder) = self.below(&self.root, schema) else { return Ok(Vec::new()) };
-            let mut level = self.level(&folder).await?;
+            let level = self.level(&folder).await?;
             if !is_schema(schema, &level) {
                 return Ok(Vec::new());
             }
-            let folders = std::mem::take(&mut level.folders);
+            let folders = level.folders.clone();
             (level, folders, format!("{schema}/"))
         };
         let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -285,7 +291,7 @@ impl Lister {
     }
 
     /// The location's own level. A local location that does not exist is an error, an empty one is not.
-    async fn root_level(&self) -> Result<Level> {
+    async fn root_level(&self) -> Result<Arc<Level>> {
         let level = self.level(&self.root).await?;
         if level.files.is_empty() && level.folders.is_empty() {
             self.check_root().await?;
@@ -313,7 +319,15 @@ impl Lister {
         }
     }
 
-    async fn level(&self, folder: &Path) -> Result<Level> {
+    async fn level(&self, folder: &Path) -> Result<Arc<Level>> {
+        let level = {
+            let mut levels = self.levels.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(levels.entry(folder.clone()).or_default())
+        };
+        level.get_or_try_init(|| self.listed_level(folder)).await.cloned()
+    }
+
+    async fn listed_level(&self, folder: &Path) -> Result<Arc<Level>> {
         let prefix = Some(folder).filter(|path| !path.as_ref().is_empty());
         let listed = self
             .store
@@ -322,10 +336,10 @@ impl Lister {
             .map_err(|error| self.place.store_error("list", folder, &error))?;
         let is_shown = |path: &Path| path.filename().is_some_and(|name| !is_hidden(name));
         let folders = listed.common_prefixes.iter().filter(|folder| is_shown(folder));
-        Ok(Level {
+        Ok(Arc::new(Level {
             folders: folders.filter_map(Path::filename).map(str::to_string).collect(),
             files: listed.objects.into_iter().filter(|file| is_shown(&file.location)).collect(),
-        })
+        }))
     }
 
     /// All files beneath a folder with their paths below it, hidden ones too.

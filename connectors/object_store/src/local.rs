@@ -29,7 +29,7 @@ pub async fn local_file(context: &ReadContext, pattern: &str) -> Result<Arc<dyn 
     let location = Location::Local(folder);
     let place = Place { catalog: CatalogName::new(LOCAL_CATALOG), location: location.clone() };
     let store = Arc::new(LocalFileSystem::new());
-    let lister = Lister { place, store, root: location.root()?, read: ReadSettings::default() };
+    let lister = Lister { place, store, root: location.root()?, read: ReadSettings::default(), levels: Arc::default() };
     let url = ObjectStoreUrl::parse("polder-local://objects").map_err(Error::from_datafusion)?;
     let work = async {
         let files = lister.table(ROOT_SCHEMA, &name).await?.ok_or_else(|| missing(pattern))?;

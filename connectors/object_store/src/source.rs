@@ -3,7 +3,7 @@
 use crate::cache::Caches;
 use crate::check;
 use crate::error::Place;
-use crate::listing::Lister;
+use crate::listing::{Levels, Lister};
 use crate::options::Settings;
 use crate::report;
 use crate::store;
@@ -53,7 +53,8 @@ impl ObjectStoreSource {
                 Arc::clone(self.store.get_or_init(|| opened))
             }
         };
-        Ok(Lister { place: self.place.clone(), store, root: self.root.clone(), read: self.settings.read.clone() })
+        let (place, root, read) = (self.place.clone(), self.root.clone(), self.settings.read.clone());
+        Ok(Lister { place, store, root, read, levels: Arc::default() })
     }
 
     #[cfg(test)]
@@ -63,7 +64,8 @@ impl ObjectStoreSource {
 
     /// The provider of a table or pattern; `None` if there is none.
     pub(crate) async fn open(&self, context: &ReadContext, schema: &str, table: &str) -> Result<Option<FilesTable>> {
-        let lister = self.lister()?;
+        let levels = context.shared(&self.place.catalog, Levels::default);
+        let lister = Lister { levels, ..self.lister()? };
         stoppable(context, async {
             let Some(files) = lister.table(schema, table).await? else { return Ok(None) };
             let (caches, url) = (Arc::clone(&self.caches), self.url.clone());
