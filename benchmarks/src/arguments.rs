@@ -47,6 +47,8 @@ enum Choice {
     Start,
     /// Search hits joined to a large PostgreSQL table
     KeyShipping,
+    /// Durable appends of one kilobyte
+    LogAppend,
     /// Every record of a topic, and its last one
     LogScan,
     /// The ten best of six thousand mails for each of many questions
@@ -63,18 +65,20 @@ pub(crate) enum Workload {
     ParquetQueries,
     Start,
     KeyShipping,
+    LogAppend,
     LogScan,
     SearchTop10,
 }
 
 impl Workload {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::PostgresScan,
         Self::PostgresAggregate,
         Self::FederatedJoin,
         Self::ParquetQueries,
         Self::Start,
         Self::KeyShipping,
+        Self::LogAppend,
         Self::LogScan,
         Self::SearchTop10,
     ];
@@ -87,6 +91,7 @@ impl Workload {
             Self::ParquetQueries => "parquet_queries",
             Self::Start => "start",
             Self::KeyShipping => "key_shipping",
+            Self::LogAppend => "log_append",
             Self::LogScan => "log_scan",
             Self::SearchTop10 => "search_top10",
         }
@@ -126,6 +131,7 @@ impl Arguments {
                 Choice::ParquetQueries => &[Workload::ParquetQueries],
                 Choice::Start => &[Workload::Start],
                 Choice::KeyShipping => &[Workload::KeyShipping],
+                Choice::LogAppend => &[Workload::LogAppend],
                 Choice::LogScan => &[Workload::LogScan],
                 Choice::SearchTop10 => &[Workload::SearchTop10],
             };

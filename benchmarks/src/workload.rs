@@ -2,6 +2,7 @@
 
 mod federated_join;
 mod key_shipping;
+mod log_append;
 mod log_scan;
 mod parquet_queries;
 mod postgres_aggregate;
@@ -28,6 +29,7 @@ pub(crate) async fn run(workload: Workload, settings: &Settings) -> Result<Measu
         Workload::ParquetQueries => parquet_queries::run(settings).await,
         Workload::Start => start::run(settings).await,
         Workload::KeyShipping => key_shipping::run(settings).await,
+        Workload::LogAppend => log_append::run(settings).await,
         Workload::LogScan => log_scan::run(settings).await,
         Workload::SearchTop10 => search_top10::run(settings).await,
     }

@@ -4,13 +4,14 @@
 use std::path::Path;
 use std::process::Command;
 
-const WORKLOADS: [&str; 8] = [
+const WORKLOADS: [&str; 9] = [
     "postgres_scan",
     "postgres_aggregate",
     "federated_join",
     "parquet_queries",
     "start",
     "key_shipping",
+    "log_append",
     "log_scan",
     "search_top10",
 ];

@@ -18,6 +18,11 @@ pub(crate) fn directory(prefix: &str) -> TempDir {
     tempfile::Builder::new().prefix(prefix).tempdir_in(parent).expect("make a temporary directory")
 }
 
+/// A new empty directory where files outlive the machine, unless the ordinary place is in memory itself.
+pub(crate) fn on_disk(prefix: &str) -> TempDir {
+    tempfile::Builder::new().prefix(prefix).tempdir().expect("make a temporary directory")
+}
+
 fn parent() -> PathBuf {
     let memory = Path::new(MEMORY);
     let roomy = free_bytes(memory).is_some_and(|bytes| bytes >= FREE_BYTES_MIN);

@@ -46,23 +46,54 @@ pub(crate) async fn run(settings: &Settings) -> Result<Measured> {
     measured.hash = rows::fingerprint(&answers)?.to_string();
 
     let peers = peers(settings, folder.path(), &mut measured)?;
-    let mut samples = vec![("polder", Vec::new()), ("tantivy", Vec::new())];
-    samples.extend(peers.iter().map(|peer| (peer.name, Vec::new())));
-    for round in 0..=measured.rounds {
-        for question in &questions {
-            let mut times = vec![Contender::polder(&engine, sql(question)).time().await?, raw.time(question, TOP)?];
-            for peer in &peers {
-                times.push(peer.time(question).await?);
-            }
-            // The first round does not count.
-            if round > 0 {
-                samples.iter_mut().zip(times).for_each(|((_, all), time)| all.push(time));
+    let mut asked = vec![Asked::Polder(&engine), Asked::Tantivy(&raw)];
+    asked.extend(peers.iter().map(Asked::Other));
+    let samples = rounds(&asked, &questions, measured.rounds as usize).await?;
+    report(&mut measured, &samples);
+    Ok(measured)
+}
+
+/// In each round everybody is asked all questions, one after the other, as a busy server would be; who is asked first
+/// changes. The first round does not count.
+async fn rounds(asked: &[Asked<'_>], questions: &[String], rounds: usize) -> Result<Vec<Samples>> {
+    let mut times = vec![Vec::new(); asked.len()];
+    for round in 0..=rounds {
+        for turn in 0..asked.len() {
+            let index = (round + turn) % asked.len();
+            for question in questions {
+                let time = asked[index].time(question).await?;
+                if round > 0 {
+                    times[index].push(time);
+                }
             }
         }
     }
-    let samples: Vec<_> = samples.into_iter().map(|(name, times)| Samples::new(name, times)).collect();
-    report(&mut measured, &samples);
-    Ok(measured)
+    Ok(asked.iter().zip(times).map(|(one, times)| Samples::new(one.name(), times)).collect())
+}
+
+/// Who is asked.
+enum Asked<'a> {
+    Polder(&'a Engine),
+    Tantivy(&'a Raw),
+    Other(&'a Other),
+}
+
+impl Asked<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Polder(_) => "polder",
+            Self::Tantivy(_) => "tantivy",
+            Self::Other(other) => other.name,
+        }
+    }
+
+    async fn time(&self, question: &str) -> Result<Duration> {
+        match self {
+            Self::Polder(engine) => Contender::polder(engine, sql(question)).time().await,
+            Self::Tantivy(raw) => raw.time(question, TOP),
+            Self::Other(other) => other.time(question).await,
+        }
+    }
 }
 
 fn report(measured: &mut Measured, samples: &[Samples]) {

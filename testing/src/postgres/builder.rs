@@ -31,6 +31,7 @@ pub struct PostgresBuilder {
     rules: Vec<String>,
     password: Option<String>,
     tls: Option<(PathBuf, PathBuf)>,
+    durable: bool,
 }
 
 impl PostgresBuilder {
@@ -39,6 +40,14 @@ impl PostgresBuilder {
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_string(), value.to_string()));
         self
+    }
+
+    /// On the disk and as safe from a crash as PostgreSQL is by default, for who measures what that costs.
+    #[must_use]
+    pub fn durable(mut self) -> Self {
+        self.durable = true;
+        let safe = ["fsync", "synchronous_commit", "full_page_writes"];
+        safe.into_iter().fold(self, |builder, name| builder.setting(name, "on"))
     }
 
     /// A line of `pg_hba.conf`, before the default ones: `hostssl all all all trust`.
@@ -68,7 +77,7 @@ impl PostgresBuilder {
     /// If PostgreSQL is not installed, with the command that installs it, or does not start, with its log.
     pub fn start(self) -> Postgres {
         let binaries = Binaries::find();
-        let directory = place::directory("polder-pg-");
+        let directory = if self.durable { place::on_disk("polder-pg-") } else { place::directory("polder-pg-") };
         let data = directory.path().join("data");
         template::copy(&binaries, &data);
         self.write_configuration(&data);
