@@ -60,7 +60,18 @@ pub(crate) struct Planner<'a> {
     engine: &'a Inner,
     context: &'a ReadContext,
     settings: Option<&'a Settings>,
-    in_order: bool,
+    order: Order,
+}
+
+/// What a plan keeps of the order of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// That of its own ORDER BY.
+    Sorted,
+    /// That also under what is computed of the sorted rows.
+    Kept,
+    /// That of its tables.
+    Stored,
 }
 
 /// The state that every query starts from.
@@ -100,7 +111,7 @@ pub(crate) fn template(
 
 impl<'a> Planner<'a> {
     pub(crate) fn new(engine: &'a Inner, context: &'a ReadContext) -> Self {
-        Self { engine, context, settings: None, in_order: false }
+        Self { engine, context, settings: None, order: Order::Sorted }
     }
 
     #[must_use]
@@ -112,7 +123,15 @@ impl<'a> Planner<'a> {
     /// Plans read their tables from the first row to the last, in one stream.
     #[must_use]
     pub(crate) fn in_order(mut self) -> Self {
-        self.in_order = true;
+        self.order = Order::Stored;
+        self
+    }
+
+    /// Plans keep the order of a sort under whatever is computed of its rows. DataFusion shares such work out row by row,
+    /// for SQL asks for no order there.
+    #[must_use]
+    pub(crate) fn keeping_order(mut self) -> Self {
+        self.order = Order::Kept;
         self
     }
 
@@ -172,8 +191,10 @@ impl<'a> Planner<'a> {
         for (name, value) in self.settings.into_iter().flat_map(Settings::datafusion) {
             state.config_mut().options_mut().set(name, value).map_err(Error::from_datafusion)?;
         }
-        if self.in_order {
-            state.config_mut().options_mut().execution.target_partitions = 1;
+        match self.order {
+            Order::Sorted => {}
+            Order::Kept => state.config_mut().options_mut().optimizer.enable_round_robin_repartition = false,
+            Order::Stored => state.config_mut().options_mut().execution.target_partitions = 1,
         }
         state.register_catalog_list(catalog_list(tables)?);
         state.register_udtf(QUERY, Arc::new(QueryFunction { calls: tables.calls.clone() }));

@@ -109,14 +109,6 @@ pub(crate) enum IfExists {
 #[derive(Clone, Debug)]
 pub(crate) struct Query(pub(crate) DataFusionStatement);
 
-impl Query {
-    /// Whether it asks for its rows in an order: has an `ORDER BY` of its own.
-    pub(crate) fn is_ordered(&self) -> bool {
-        let DataFusionStatement::Statement(statement) = &self.0 else { return false };
-        matches!(statement.as_ref(), ast::Statement::Query(query) if query.order_by.is_some())
-    }
-}
-
 /// A dotted name of one to three parts, as written: unquoted parts are lower case already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Name(pub(crate) Vec<String>);

@@ -22,6 +22,7 @@ use crate::key;
 use crate::pins::entries;
 use crate::records::{Columns, Records};
 use crate::store::{Log, Shard, folder_of};
+use crate::topic::TopicDefinition;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use block::{Block, BlockFile, Identity};
@@ -55,6 +56,26 @@ impl KeyIndexes {
         let index = indexes.entry((shard.name().to_string(), definition.id, column)).or_default();
         Ok(Arc::clone(index))
     }
+
+    /// Forgets the indexes of a topic that is no more, and removes their files. What cannot be removed costs room and
+    /// nothing else: it is told.
+    pub(crate) fn forget(&self, log: &Log, definition: &TopicDefinition) {
+        let mut indexes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        indexes.retain(|(_, dataset, _), _| *dataset != definition.id);
+        let (files, folder) = log.beside(FOLDER);
+        let ours = format!("{}-", definition.id);
+        for shard in &definition.shards {
+            let folder = folder.join(folder_of(shard));
+            let Ok(names) = files.list(&folder) else { continue };
+            for name in names.iter().filter(|name| name.starts_with(&ours)) {
+                if let Err(error) = files.remove(&folder.join(name)) {
+                    tracing::warn!(file = %folder.join(name).display(), %error, "a key index could not be removed");
+                }
+            }
+            // Another topic may have its index there.
+            let _ = files.remove_dir(&folder);
+        }
+    }
 }
 
 /// The keys of one topic in one shard.
@@ -77,7 +98,13 @@ impl KeyIndex {
     /// Makes the index complete for these offsets; false if it was stopped before.
     pub(crate) fn cover(&mut self, source: &Source<'_>, range: &Range<u64>) -> Result<bool> {
         let (start, end) = (source.shard.start().0, source.shard.end().offset.0);
-        self.blocks.retain(|block, _| (block + 1) * BLOCK > start);
+        self.blocks.retain(|block, trimmed| {
+            let is_kept = (block + 1) * BLOCK > start;
+            if !is_kept {
+                trimmed.remove();
+            }
+            is_kept
+        });
         for block in range.start / BLOCK..range.end.div_ceil(BLOCK) {
             if self.blocks.contains_key(&block) {
                 continue;

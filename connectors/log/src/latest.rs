@@ -26,11 +26,16 @@ use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use polder_catalog::{Error, KeptLocal, ReadContext, Result, RuntimeFilters, Scan, ScanMeter};
 use seen::Seen;
+use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, PoisonError};
 
-/// Records that are read together, newest first.
-const BLOCK_RECORDS: u64 = 32_768;
+/// Records that are read together, newest first: at first, and at most.
+const BLOCK_RECORDS_FIRST: u64 = 1_024;
+const BLOCK_RECORDS_MAX: u64 = 32_768;
+
+/// What a block takes in memory, more or less: the number of its records follows from those before.
+const BLOCK_BYTES: usize = 16 << 20;
 
 /// Keys that are looked up one by one; for more of them all is read.
 const LOOKUPS_MAX: usize = 1_000;
@@ -166,13 +171,15 @@ impl Stream {
         let stopped = || output.sink.is_closed();
         let stopped: &dyn Fn() -> bool = &stopped;
         let mut seen = Seen::default();
+        let mut records = BLOCK_RECORDS_FIRST;
         while !range.is_empty() {
             if stopped() {
                 return Ok(ControlFlow::Break(()));
             }
-            let start = range.start.max(range.end.saturating_sub(BLOCK_RECORDS));
+            let start = range.start.max(range.end.saturating_sub(records));
             let batches = self.block(shard, start..range.end, columns, output.sink)?;
             range.end = start;
+            records = next_block(records, batches.iter().map(RecordBatch::get_array_memory_size).sum());
             for batch in batches.iter().rev() {
                 let newest = seen.newest(batch.column(columns.key), batch.column(columns.deleted).as_boolean())?;
                 self.memory.try_resize(seen.bytes()).map_err(Error::from_datafusion)?;
@@ -211,7 +218,8 @@ impl Stream {
     ) -> Result<ControlFlow<()>> {
         let table = &self.request.table;
         let definition = &table.definition;
-        let keys: Vec<_> = keys.iter().filter_map(key::bytes_of).collect();
+        // Values that are one key, such as 0 and -0, have the same bytes.
+        let keys: BTreeSet<_> = keys.iter().filter_map(key::bytes_of).collect();
         let keys = keys.iter().map(|key| (key, definition.hash.of(key)));
         let keys: Vec<_> = keys.filter(|(_, hash)| definition.shard_of(*hash) == place).collect();
         if keys.is_empty() || range.is_empty() {
@@ -241,6 +249,15 @@ impl Stream {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// How many records the next block has, after one of so many that took so many bytes.
+fn next_block(records: u64, bytes: usize) -> u64 {
+    match bytes {
+        BLOCK_BYTES.. => (records / 2).max(1),
+        bytes if bytes < BLOCK_BYTES / 2 => (records * 2).min(BLOCK_RECORDS_MAX),
+        _ => records,
     }
 }
 

@@ -148,6 +148,9 @@ impl<'a> Records<'a> {
     fn entry(&mut self, shard: &Shard, entry: &Entry, range: &Range<u64>, sink: Sink<'_>) -> Result<ControlFlow<()>> {
         let mut first = entry.header().first_offset.0;
         for part in entry.parts() {
+            if first >= range.end {
+                break;
+            }
             let (part, count) = match part {
                 Ok(part) if part.id.dataset == self.table.definition.id => {
                     let count = part.row_count;

@@ -81,10 +81,15 @@ impl LogSource {
         })
     }
 
-    /// Takes a topic away; what it was, if it was there. Its records stay in the log.
+    /// Takes a topic away; what it was, if it was there. Its records stay in the log; what was derived from them goes.
     pub fn undefine(&self, name: &str) -> Option<TopicDefinition> {
         let taken = self.0.change(|tables| Ok(tables.remove(name)));
-        taken.ok().flatten().map(|table| table.definition.clone())
+        let table = taken.ok().flatten()?;
+        // A log that is not open yet has no index in use.
+        if let Some(log) = self.0.log.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            self.0.keys.forget(log, &table.definition);
+        }
+        Some(table.definition.clone())
     }
 
     /// All topics, by name.

@@ -36,9 +36,8 @@ pub(super) async fn start(
         Source::Query(query) => {
             let catalogs = engine.catalogs();
             let tables = Resolver::new(engine, &catalogs, context).query(query).await?;
-            // As in PostgreSQL, rows are written in the order that the query asks for: offsets follow it.
-            let planner = if query.is_ordered() { planner.in_order() } else { planner };
-            (planner, query.clone(), tables)
+            // As in PostgreSQL, rows are written in the order that the query gives: offsets follow it.
+            (planner.keeping_order(), query.clone(), tables)
         }
         // What is copied keeps its order: the newest record of a key is its last in the file.
         Source::Given { query, tables } => (planner.in_order(), query, *tables),

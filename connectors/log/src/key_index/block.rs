@@ -47,8 +47,8 @@ pub(super) struct BlockFile {
 }
 
 pub(super) enum Block {
-    /// In its file.
-    File { file: Arc<dyn File>, starts: Vec<u32> },
+    /// In its file, which is opened for each search: a long topic has more blocks than a process may have files open.
+    File { files: Arc<dyn Files>, path: PathBuf, starts: Vec<u32> },
     /// In memory, because it could not be written.
     Memory(Vec<(u64, u32)>),
 }
@@ -68,8 +68,7 @@ impl BlockFile {
             return None;
         };
         let starts = starts(pairs.chunks_exact(PAIR_BYTES).map(hash_of));
-        let file = self.files.open(&path, Mode::Read).ok()?;
-        Some(Block::File { file, starts })
+        Some(Block::File { files: Arc::clone(&self.files), path, starts })
     }
 
     fn parse<'a>(&self, content: &'a [u8]) -> Option<&'a [u8]> {
@@ -98,7 +97,10 @@ impl BlockFile {
     /// Writes a block. If that fails it is kept in memory: nothing but time is lost.
     pub(super) fn write(&self, pairs: Vec<(u64, u32)>) -> Block {
         match self.try_write(&pairs) {
-            Ok(file) => Block::File { file, starts: starts(pairs.iter().map(|(hash, _)| *hash)) },
+            Ok(path) => {
+                let starts = starts(pairs.iter().map(|(hash, _)| *hash));
+                Block::File { files: Arc::clone(&self.files), path, starts }
+            }
             Err(error) => {
                 tracing::warn!(file = %self.path().display(), %error, "a key index could not be written, it stays in memory");
                 Block::Memory(pairs)
@@ -106,7 +108,7 @@ impl BlockFile {
         }
     }
 
-    fn try_write(&self, pairs: &[(u64, u32)]) -> std::io::Result<Arc<dyn File>> {
+    fn try_write(&self, pairs: &[(u64, u32)]) -> std::io::Result<PathBuf> {
         let mut content = self.head(pairs.len());
         for (hash, place) in pairs {
             content.extend_from_slice(&hash.to_le_bytes());
@@ -119,7 +121,7 @@ impl BlockFile {
         // Not synced: what a crash leaves of it is found out by its checksum.
         self.files.open(&unfinished, Mode::Create)?.write_all_at(&content, 0)?;
         self.files.rename(&unfinished, &path)?;
-        self.files.open(&path, Mode::Read)
+        Ok(path)
     }
 }
 
@@ -152,12 +154,26 @@ impl Block {
     pub(super) fn newest_before(&self, hash: u64, before: u32) -> Result<Option<u32>> {
         let found = match self {
             Self::Memory(pairs) => last_before(pairs, hash, before),
-            Self::File { file, starts } => {
+            Self::File { files, path, starts } => {
                 let range = starts[prefix(hash)] as usize..starts[prefix(hash) + 1] as usize;
+                if range.is_empty() {
+                    return Ok(None);
+                }
+                let file = files.open(path, Mode::Read);
+                let file = file.map_err(|error| of_store(StoreError::io("open a key index", error)))?;
                 last_before(&narrowed(file.as_ref(), range, (hash, before))?, hash, before)
             }
         };
         Ok(found)
+    }
+
+    /// Removes the file of a block whose records were trimmed.
+    pub(super) fn remove(&self) {
+        if let Self::File { files, path, .. } = self
+            && let Err(error) = files.remove(path)
+        {
+            tracing::warn!(file = %path.display(), %error, "the key index of trimmed records could not be removed");
+        }
     }
 }
 

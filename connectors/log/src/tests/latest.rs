@@ -1,7 +1,7 @@
 //! `clicks$latest` is what remains of `clicks` when each key keeps its newest record, whatever way it is read.
 
 use super::desk::{Desk, attributes, clicks, context, contexts, rows, run};
-use crate::store::{EntryKind, LogOptions, NewEntry};
+use crate::store::{EntryKind, LogOptions, NewEntry, Offset, TrimPolicy};
 use arrow::array::{ArrayRef, Int64Array};
 use datafusion_execution::memory_pool::GreedyMemoryPool;
 use polder_catalog::{Error, Principal, QueryId, ReadContext, Source, SqlState};
@@ -123,6 +123,28 @@ async fn keys_are_found_in_the_files_of_the_index() {
     let before = desk.source.decoded_records();
     look_up(&desk).await;
     assert!(desk.source.decoded_records() - before <= 5_000, "a lookup reads the part of the record and no other");
+    desk.source.undefine("clicks").unwrap();
+    assert!(!keys.exists());
+}
+
+#[tokio::test]
+async fn the_index_of_trimmed_records_goes_with_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = Desk::in_folder(folder.path(), LogOptions { segment_bytes: 256 << 10, ..LogOptions::default() });
+    desk.define(clicks("clicks", 1));
+    let count = 2 * crate::key_index::BLOCK as i64 + 1_000;
+    for start in (0..count).step_by(1_000) {
+        let batch: Vec<_> = (start..count.min(start + 1_000)).map(|key| (key, None)).collect();
+        desk.append(rows(&batch)).await;
+    }
+    let query = format!("SELECT _offset FROM \"clicks$latest\" WHERE user_id = {}", count - 1);
+    let files = || std::fs::read_dir(folder.path().join("keys.idx/clicks-0")).unwrap().count();
+    let look_up = async || run(&desk.session(&context(), &["clicks$latest"]).await, &query).await;
+    assert_eq!((look_up().await, files()), (vec![(count - 1).to_string()], 2));
+    let policy = TrimPolicy { before: Some(Offset(crate::key_index::BLOCK + 10_000)), ..TrimPolicy::default() };
+    desk.log.shard("clicks-0").unwrap().trim(policy).await.unwrap();
+    assert!(desk.log.shard("clicks-0").unwrap().start() > Offset(crate::key_index::BLOCK));
+    assert_eq!((look_up().await, files()), (vec![(count - 1).to_string()], 1));
 }
 
 fn last_of(key: i64, count: i64) -> i64 {

@@ -156,3 +156,21 @@ async fn a_name_in_the_url_is_not_taken_for_a_cause() {
         shaky.proxy.heal();
     }
 }
+
+/// A bucket is listed by a request for each thousand names: a query over many tables must not repeat that for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_lists_a_level_once_and_the_next_one_anew() {
+    let shaky = Shaky::new().await;
+    for name in ["a.parquet", "b.parquet", "c.csv"] {
+        shaky.bucket.put_rows(name, ROWS).await;
+    }
+    let listings = || shaky.proxy.requests("delimiter=%2F").len();
+    let describe = async |context: &ReadContext| {
+        let tables = ["a", "b", "c"].map(|table| shaky.lake.dataset(context, "public", table));
+        futures::future::try_join_all(tables).await.unwrap().into_iter().flatten().count()
+    };
+    for statements in 1..3 {
+        assert_eq!(describe(&context()).await, 3);
+        assert_eq!(listings(), statements);
+    }
+}
