@@ -1,8 +1,10 @@
 //! NATS JetStream: a server of its own with a stream on the disk that syncs every message.
 
+mod client;
+
 use super::{BYTES, Stretch, assert_held};
 use crate::Result;
-use async_nats::jetstream::{self, Context};
+use client::Client;
 use futures::future::try_join_all;
 use polder_testing::free_port;
 use std::fs;
@@ -11,13 +13,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const STREAM: &str = "records";
+const STREAM: &str = r#"{"name":"records","subjects":["records"],"storage":"file"}"#;
 /// How long a server may take until it listens.
 const START_MAX: Duration = Duration::from_secs(10);
 
 pub(super) struct Nats {
     server: Child,
-    context: Context,
+    port: u16,
     version: String,
     acknowledged: AtomicU64,
 }
@@ -35,31 +37,22 @@ impl Nats {
         server.arg("--config").arg(&configuration).arg("--log").arg(folder.join("log"));
         let server = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         // From here on, whatever fails also ends the server.
-        let mut server = Running(Some(server));
-        let client = connect(port).await?;
-        let version = client.server_info().version;
-        let context = jetstream::new(client);
-        let stream = jetstream::stream::Config {
-            name: STREAM.to_string(),
-            subjects: vec![STREAM.to_string()],
-            storage: jetstream::stream::StorageType::File,
-            ..Default::default()
-        };
-        context.create_stream(stream).await?;
-        let server = server.0.take().ok_or("the server is gone")?;
-        Ok(Self { server, context, version, acknowledged: AtomicU64::new(0) })
+        let mut nats = Self { server, port, version: String::new(), acknowledged: AtomicU64::new(0) };
+        let mut client = nats.connect_to_new().await?;
+        nats.version = client.info["version"].as_str().unwrap_or("of unknown version").to_string();
+        client.request("$JS.API.STREAM.CREATE.records", STREAM.as_bytes()).await?;
+        Ok(nats)
     }
 
     pub(super) fn describe(&self) -> String {
         format!("NATS {} JetStream (file storage, sync_interval: always)", self.version)
     }
 
+    /// As many connections as appends in flight, each with one of them.
     pub(super) async fn publish(&self, in_flight: usize, stretch: Duration) -> Result<Stretch> {
+        let clients = try_join_all((0..in_flight).map(|number| Client::connect(self.port, number))).await?;
         let start = Instant::now();
-        let clients = (0..in_flight).map(|_| {
-            let context = self.context.clone();
-            tokio::spawn(async move { client(&context, start + stretch).await })
-        });
+        let clients = clients.into_iter().map(|client| tokio::spawn(publish(client, start + stretch)));
         let mut waits = Vec::new();
         for client in try_join_all(clients).await? {
             waits.extend(client?);
@@ -69,48 +62,45 @@ impl Nats {
     }
 
     pub(super) async fn check(&self) -> Result<()> {
-        let held = self.context.get_stream(STREAM).await?.get_info().await?.state.messages;
+        let mut client = Client::connect(self.port, 0).await?;
+        let info = client.request("$JS.API.STREAM.INFO.records", b"").await?;
+        let held = info["state"]["messages"].as_u64().ok_or("NATS does not tell how many messages it holds")?;
         assert_held("NATS", self.acknowledged.load(Ordering::Relaxed), held)
+    }
+
+    /// Waits for the server to listen, and for JetStream to be ready.
+    async fn connect_to_new(&self) -> Result<Client> {
+        let start = Instant::now();
+        loop {
+            match self.connect_if_ready().await {
+                Err(error) if start.elapsed() > START_MAX => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                ready => return ready,
+            }
+        }
+    }
+
+    async fn connect_if_ready(&self) -> Result<Client> {
+        let mut client = Client::connect(self.port, 0).await?;
+        tokio::time::timeout(Duration::from_secs(1), client.request("$JS.API.INFO", b"")).await??;
+        Ok(client)
     }
 }
 
 impl Drop for Nats {
     fn drop(&mut self) {
-        end(&mut self.server);
-    }
-}
-
-/// A server that is not wanted any more if something else fails.
-struct Running(Option<Child>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.iter_mut().for_each(end);
-    }
-}
-
-fn end(server: &mut Child) {
-    let _ = server.kill();
-    let _ = server.wait();
-}
-
-async fn connect(port: u16) -> Result<async_nats::Client> {
-    let start = Instant::now();
-    loop {
-        match async_nats::connect(format!("127.0.0.1:{port}")).await {
-            Ok(client) => return Ok(client),
-            Err(error) if start.elapsed() > START_MAX => return Err(error.into()),
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
+        let _ = self.server.kill();
+        let _ = self.server.wait();
     }
 }
 
 /// Publishes and waits for the acknowledgement, again and again.
-async fn client(context: &Context, until: Instant) -> Result<Vec<Duration>> {
+async fn publish(mut client: Client, until: Instant) -> Result<Vec<Duration>> {
+    let payload = vec![b'x'; BYTES];
     let mut waits = Vec::new();
     while Instant::now() < until {
         let one = Instant::now();
-        context.publish(STREAM, vec![b'x'; BYTES].into()).await?.await?;
+        client.request("records", &payload).await?;
         waits.push(one.elapsed());
     }
     Ok(waits)
