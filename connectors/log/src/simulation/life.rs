@@ -300,7 +300,7 @@ impl Life {
     /// A new process opens the shard.
     fn open(&mut self) -> LogResult<Writer> {
         self.shared.files = Arc::new(self.files.booted());
-        open_shard(self.shared.clone(), WriterOptions { segment_bytes: 1_500, buffer_bytes: 1_000 })
+        open_shard(self.shared.clone(), WriterOptions { segment_bytes: 1_500, buffer_bytes: 1_000, fill_from: 200 })
     }
 
     /// Checks what recovery has found, which is what the log holds from now on.

@@ -74,12 +74,15 @@ pub(crate) fn open_shard(shared: Shared, options: WriterOptions) -> Result<Write
     // An earlier process may have ended between naming a segment and making that name durable; the mark must not claim
     // the segment before.
     shared.files.sync_dir(&shared.folder).map_err(shared.io("sync", ""))?;
+    let filled = tail.position;
     let mut writer = Writer {
         shared,
         options,
         header,
         file,
         tail,
+        filled,
+        last_commit_bytes: u64::MAX,
         index: walk.index,
         schemas,
         tree,
@@ -225,9 +228,14 @@ impl Replay<'_> {
             other => return Err(self.segment.stopped(other, walk.entry, walk.offset)),
         };
         let durable = entry < self.survey.durable_bytes();
+        let unread = |error| self.segment.shard.io("read", &self.segment.stem.segment())(error);
+        if !durable && is_zero(file.as_ref(), entry, bytes).map_err(unread)? {
+            // The writer was here, and had filled ahead.
+            return Ok(());
+        }
         let base_entry = self.segment.stem.base_entry.0;
         let proof = || find_group(file, base_entry, entry + 1, bytes);
-        if durable || proof().map_err(self.segment.shard.io("read", &self.segment.stem.segment()))?.is_some() {
+        if durable || proof().map_err(unread)?.is_some() {
             return Err(self.segment.stopped(Stop::Bad { entry, frame, why }, walk.entry, walk.offset));
         }
         tracing::warn!(
@@ -261,6 +269,24 @@ fn make_durable(shared: &Shared, name: &str, file: &dyn File, survey: &Survey, e
     }
     let written = rewrite(file, durable, end).and_then(|()| file.truncate(end)).and_then(|()| file.sync_data());
     written.map_err(shared.io("write", name))
+}
+
+/// Whether nothing but zeros is there.
+fn is_zero(file: &dyn File, start: u64, end: u64) -> io::Result<bool> {
+    let mut buffer = vec![0; COPY_BYTES.min(usize::try_from(end - start).unwrap_or(COPY_BYTES))];
+    let mut position = start;
+    while position < end {
+        let count = usize::try_from(end - position).unwrap_or(usize::MAX).min(buffer.len());
+        let filled = super::files::read_full_at(file, &mut buffer[..count], position)?;
+        if buffer[..filled].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        if filled < count {
+            break;
+        }
+        position += filled as u64;
+    }
+    Ok(true)
 }
 
 fn rewrite(file: &dyn File, start: u64, end: u64) -> io::Result<()> {

@@ -15,6 +15,7 @@
 //! the shard is poisoned, all later appends fail, reads up to the durable end go on. Opening it anew finds out (see
 //! `recovery`).
 
+mod fill;
 mod group;
 mod roll;
 mod trim;
@@ -64,11 +65,13 @@ pub(crate) struct WriterOptions {
     pub(crate) segment_bytes: u64,
     /// What a commit holds in memory before it writes, so that a large entry needs no more.
     pub(crate) buffer_bytes: usize,
+    /// A segment of this length is filled with zeros ahead of small commits.
+    pub(crate) fill_from: u64,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, buffer_bytes: 4 << 20 }
+        Self { segment_bytes: 64 << 20, buffer_bytes: 4 << 20, fill_from: 64 << 10 }
     }
 }
 
@@ -98,6 +101,10 @@ pub(crate) struct Writer {
     pub(super) file: Arc<dyn File>,
     /// What is durable.
     pub(crate) tail: Tail,
+    /// How long the last segment is: behind the durable end there may be zeros.
+    pub(super) filled: u64,
+    /// How long the last commit was.
+    pub(super) last_commit_bytes: u64,
     pub(super) index: SegmentIndex,
     /// The schemas that stand in the last segment.
     pub(super) schemas: BTreeMap<SchemaId, SchemaRef>,
@@ -131,11 +138,14 @@ impl Writer {
         answers.into_iter().map(answer).collect()
     }
 
-    /// Seals a full segment ahead of the next commit. If that cannot be done now, the next commit tries again and
-    /// tells.
+    /// Does ahead of the next commit what it would have to wait for: seals a full segment, fills the next bytes. If that
+    /// cannot be done now, the next commit tries again and tells.
     pub(crate) fn settle(&mut self) {
-        if let Err(error) = self.ready() {
-            tracing::debug!(shard = %self.shared.name, %error, "the segment was not sealed ahead");
+        match self.ready() {
+            Ok(()) => self.fill_ahead(),
+            Err(error) => {
+                tracing::debug!(shard = %self.shared.name, %error, "the segment was not sealed ahead");
+            }
         }
     }
 
@@ -165,7 +175,9 @@ impl Writer {
     /// Makes a durable group visible.
     fn publish(&mut self, staged: group::Staged) {
         let index_grows = !staged.points.is_empty() || !staged.schemas.is_empty();
+        self.last_commit_bytes = staged.tail.position - self.tail.position;
         self.tail = staged.tail;
+        self.filled = self.filled.max(self.tail.position);
         self.index.points.extend(staged.points);
         self.index.schemas.extend(staged.schemas.iter().map(|(id, _, position)| (*id, *position)));
         self.schemas.extend(staged.schemas.into_iter().map(|(id, schema, _)| (id, schema)));
@@ -230,7 +242,7 @@ impl Writer {
     /// Ends the shard in good order. Errors are not the caller's: what was acknowledged is durable already.
     pub(crate) fn close(&mut self) {
         if self.poison.is_none()
-            && let Err(error) = self.sync_derived()
+            && let Err(error) = self.end_filling().and_then(|()| self.sync_derived())
         {
             tracing::warn!(shard = %self.shared.name, %error, "the shard was not closed in good order");
         }

@@ -178,3 +178,44 @@ fn many_null_vectors_in_few_rows_come_back() {
         assert_eq!(read.map(|batch| batch.column(0).null_count()).sum::<usize>(), 100);
     }
 }
+
+/// A long shard is filled with zeros ahead of small commits. They are cut when it is closed, and a crash that leaves them
+/// costs nothing.
+#[test]
+fn zeros_ahead_of_the_writer_are_nobodys_entries() {
+    let folder = tempfile::tempdir().unwrap();
+    let segment = |folder: &Path| {
+        std::fs::read_dir(folder.join("main")).unwrap().find_map(|file| {
+            let path = file.unwrap().path();
+            path.extension().is_some_and(|ending| ending == "seg").then(|| std::fs::metadata(path).unwrap().len())
+        })
+    };
+    let log = open(folder.path());
+    let text = "x".repeat(999);
+    for _ in 0..200 {
+        log.main().append(text_entry(&text)).wait().unwrap();
+    }
+    // What follows an append is done when the next command is.
+    log.main().trim(TrimPolicy::default()).wait().unwrap();
+    let entries = Log::inspect(folder.path(), options()).shard("main").unwrap().summary();
+    assert_eq!(entries.entries.end, EntryNumber(200));
+    assert!(segment(folder.path()).unwrap() > entries.bytes, "nothing was filled");
+    assert!(log.main().verify(None).is_good());
+    let crashed = tempfile::tempdir().unwrap();
+    std::fs::create_dir(crashed.path().join("main")).unwrap();
+    for name in ["LOCK", "main/mark", "main/tree"] {
+        std::fs::copy(folder.path().join(name), crashed.path().join(name)).unwrap();
+    }
+    let name = format!("main/{:020}-{:020}.seg", 0, 0);
+    std::fs::copy(folder.path().join(&name), crashed.path().join(&name)).unwrap();
+    drop(log);
+    assert_eq!(segment(folder.path()), Some(entries.bytes));
+    for folder in [folder.path(), crashed.path()] {
+        assert!(Log::inspect(folder, options()).verify("main", None).is_good());
+        let log = open(folder);
+        assert_eq!(log.main().end().entries, EntryNumber(200));
+        log.main().append(text_entry("on")).wait().unwrap();
+        assert_eq!(texts(log.main().read_from(Offset(200)).unwrap()), ["on"]);
+        assert!(log.main().verify(None).is_good());
+    }
+}

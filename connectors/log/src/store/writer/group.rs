@@ -274,9 +274,12 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn truncate(&self, bytes: u64) -> Result<()> {
+    fn truncate(&mut self, bytes: u64) -> Result<()> {
         let truncated = self.writer.file.truncate(bytes);
-        truncated.map_err(|error| Error::io(format!("cut a segment of shard \"{}\"", self.writer.shared.name), error))
+        truncated
+            .map_err(|error| Error::io(format!("cut a segment of shard \"{}\"", self.writer.shared.name), error))?;
+        self.writer.filled = bytes;
+        Ok(())
     }
 
     fn sync(&self) -> Result<()> {

@@ -17,6 +17,8 @@ impl Writer {
     /// Seals the last segment and begins the next. If that fails before anything was made durable, the shard goes on
     /// with the last segment and tries again at the next commit.
     pub(super) fn roll(&mut self) -> Result<()> {
+        // The next header notes how long this segment is.
+        self.end_filling()?;
         // After the roll the mark names the new segment, so all claims about the old one must have become true.
         self.sync_derived()?;
         let header = SegmentHeader {
@@ -52,6 +54,7 @@ impl Writer {
         let segment = Arc::new(Segment::active(self.shared.clone(), &header, Arc::clone(&file)));
         segment.set_index(Arc::new(SegmentIndex::default()));
         self.tail.position = header.bytes();
+        self.filled = self.tail.position;
         self.header = header;
         self.file = file;
         self.index = SegmentIndex::default();
