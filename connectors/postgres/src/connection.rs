@@ -136,12 +136,6 @@ impl Canceller {
         }
     }
 
-    /// The same from a destructor. The task ends with its one request.
-    pub(crate) fn cancel_in_background(self) {
-        let runtime = self.runtime.clone();
-        runtime.spawn(async move { self.cancel().await });
-    }
-
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
     }

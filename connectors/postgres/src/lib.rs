@@ -9,8 +9,9 @@
 //! 3. [`scan`] is what is planned. At its first poll it takes a connection of the [`pool`], under the one [`snapshot`]
 //!    that all scans of the query share, and runs a [`copy`]. [`decode`] turns its bytes into Arrow columns, [`spool`]
 //!    keeps them for the reader.
-//! 4. [`connection`], [`tls`] and [`options`] say where and how; [`error`] turns what the server reports into errors that
-//!    say what to do; [`check`] looks for what is missing; [`script`] lets a program prepare a database.
+//! 4. [`connection`], [`tls`] and [`options`] say where and how; closing waits for each [`ending`]; [`error`] turns what the
+//!    server reports into errors that say what to do; [`check`] looks for what is missing; [`script`] lets a program
+//!    prepare a database.
 
 mod source;
 
@@ -31,6 +32,7 @@ mod snapshot;
 mod spool;
 
 mod connection;
+mod ending;
 mod options;
 mod pool;
 mod tls;

@@ -4,6 +4,7 @@
 //! lane for descriptions keeps planning going while scans use the whole pool.
 
 use crate::connection::{Canceller, Endpoint, Session};
+use crate::ending::Endings;
 use polder_catalog::{ReadContext, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,7 @@ pub(crate) struct Pool {
     /// The lane for descriptions; taken while it is used.
     lane: tokio::sync::Mutex<Option<Session>>,
     closed: AtomicBool,
+    endings: Arc<Endings>,
 }
 
 /// The right to one connection, not yet connected. `None` is one beyond `pool_size`, whose connection is not kept.
@@ -33,7 +35,13 @@ impl Pool {
             idle: Mutex::default(),
             lane: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
+            endings: Arc::default(),
         })
+    }
+
+    /// What was given up and is not over yet.
+    pub(crate) fn endings(&self) -> &Arc<Endings> {
+        &self.endings
     }
 
     pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
@@ -86,7 +94,7 @@ impl Pool {
                 Some(session) => session,
                 None => self.endpoint.connect().await?,
             };
-            let mut guard = CancelOnDrop { canceller: Some(session.canceller()) };
+            let mut guard = CancelOnDrop { endings: &self.endings, canceller: Some(session.canceller()) };
             let mut session = session;
             let result = work(&mut session).await;
             guard.canceller = None;
@@ -100,9 +108,10 @@ impl Pool {
         }
     }
 
-    /// Closes what is idle; what is in use closes when it is given back.
+    /// Waits for what was given up, then closes what is idle; what is in use closes when it is given back.
     pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+        self.endings.wait().await;
         self.idle().clear();
         *self.lane.lock().await = None;
     }
@@ -128,14 +137,16 @@ impl Pool {
     }
 }
 
-struct CancelOnDrop {
+struct CancelOnDrop<'a> {
+    endings: &'a Endings,
     canceller: Option<Canceller>,
 }
 
-impl Drop for CancelOnDrop {
+impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(canceller) = self.canceller.take() {
-            canceller.cancel_in_background();
+            let runtime = canceller.runtime().clone();
+            self.endings.spawn(&runtime, async move { canceller.cancel().await });
         }
     }
 }
@@ -185,7 +196,8 @@ impl Drop for Lease {
         let pool = Arc::clone(&self.pool);
         let runtime = session.canceller().runtime().clone();
         // The task ends with its one statement; the right is kept until then, so the server never has too many.
-        runtime.spawn(async move {
+        let endings = Arc::clone(&self.pool.endings);
+        endings.spawn(&runtime, async move {
             // A rollback also takes back what a text of the user may have set in the session.
             if session.client.batch_execute("ROLLBACK").await.is_ok() {
                 pool.give_back(session);

@@ -217,7 +217,9 @@ impl Producer {
         let spool = Spool::new(Arc::clone(&self.schema), &self.context, Arc::clone(&self.task));
         let reader = SpoolReader::new(Arc::clone(&spool));
         let selects = self.selects();
+        let running = self.pool.endings().running(&self.context, spool.closed());
         tokio::spawn(async move {
+            let _running = running;
             let ended = EndOnDrop(&spool);
             let result = match selects {
                 Ok(selects) => self.run(&selects, &spool).await,

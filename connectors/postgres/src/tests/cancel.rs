@@ -38,6 +38,25 @@ async fn a_dropped_query_is_cancelled_at_the_server() {
     assert_eq!(scalar(&one), "1");
 }
 
+/// A process that ends right after closing must not leave its statements to a server that does not know it is gone.
+#[test]
+fn closing_waits_until_what_was_given_up_is_over() {
+    let database = Database::create();
+    database.psql("CREATE VIEW slow AS SELECT 1 AS i, pg_sleep(600)::text AS s");
+    // On one thread nothing happens but while somebody waits, and nothing at all once the runtime is gone.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let source = database.attach(&[]).await;
+        let context = context();
+        let running = run(&source, &context, &["slow"], "SELECT s FROM slow");
+        let given_up = tokio::time::timeout(Duration::from_millis(500), running).await;
+        assert!(given_up.is_err(), "the view is slow");
+        source.close().await;
+    });
+    drop(runtime);
+    assert_eq!(database.running().trim(), "0");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cancelled_context_stops_the_backend() {
     let database = Database::create();
