@@ -4,6 +4,7 @@ use crate::definitions::{CatalogDefinition, Definitions, TableDefinition};
 use crate::sql::ViewDefinition;
 use polder_catalog::{CatalogName, Error, Options, Registry, Result, Source, SqlState, TableName};
 use polder_log::TopicDefinition;
+use polder_rows::RowsSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub(crate) const SYSTEM: &str = "system";
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Catalogs {
     pub(crate) attached: BTreeMap<String, Attached>,
+    /// Polder's own tables, under its own name.
+    pub(crate) own: Option<Attached>,
     pub(crate) views: BTreeMap<String, ViewDefinition>,
     pub(crate) topics: BTreeMap<String, TopicDefinition>,
     pub(crate) tables: BTreeMap<TableName, TableDefinition>,
@@ -41,9 +44,18 @@ pub(crate) enum Origin {
     Defined,
     /// In the configuration file.
     Declared,
+    /// Nowhere: it is always there.
+    Own,
 }
 
 impl Attached {
+    /// Polder's own tables.
+    pub(crate) fn own() -> Self {
+        let definition = CatalogDefinition { connector: POLDER.to_string(), options: Vec::new() };
+        let source: Arc<dyn Source> = Arc::new(RowsSource::new(CatalogName::new(POLDER)));
+        Self { definition, origin: Origin::Own, source: Ok(source) }
+    }
+
     /// Validates the options and attaches; no source is contacted.
     pub(crate) async fn new(
         registry: &Registry,
@@ -88,15 +100,22 @@ impl Catalogs {
     /// # Errors
     /// 3D000 with the names that exist.
     pub(crate) fn get(&self, name: &str) -> Result<&Attached> {
-        self.attached.get(name).ok_or_else(|| self.missing(name))
+        let own = self.own.as_ref().filter(|_| name == POLDER);
+        own.or_else(|| self.attached.get(name)).ok_or_else(|| self.missing(name))
     }
 
-    /// Every source that could be attached.
+    /// Every source that could be attached, and Polder's own tables.
     pub(crate) fn sources(&self) -> impl Iterator<Item = (CatalogName, Arc<dyn Source>)> {
-        self.attached.iter().filter_map(|(name, attached)| {
+        let attached = self.attached.iter().map(|(name, attached)| (name.as_str(), attached));
+        self.own.iter().map(|own| (POLDER, own)).chain(attached).filter_map(|(name, attached)| {
             let source = attached.source.as_ref().ok()?;
-            Some((CatalogName::new(name.as_str()), Arc::clone(source)))
+            Some((CatalogName::new(name), Arc::clone(source)))
         })
+    }
+
+    /// Whether there is a table of Polder's own under this name.
+    pub(crate) fn own_table(&self, name: &str) -> Option<TableName> {
+        Some(own_table(name)).filter(|name| self.tables.contains_key(name))
     }
 
     /// What belongs in the data directory.
@@ -115,6 +134,11 @@ impl Catalogs {
         let names: Vec<_> = self.attached.keys().map(String::as_str).collect();
         error.with_hint(format!("the catalogs are: {}", names.join(", ")))
     }
+}
+
+/// The full name of a table of Polder's own.
+pub(crate) fn own_table(name: &str) -> TableName {
+    TableName { catalog: CatalogName::new(POLDER), schema: PUBLIC.to_string(), table: name.to_string() }
 }
 
 /// How error messages name a catalog.

@@ -323,6 +323,7 @@ async fn attach_all(
         topics: definitions.topics,
         tables: definitions.tables,
         last_dataset: definitions.last_dataset,
+        own: Some(Attached::own()),
         ..Catalogs::default()
     };
     for (name, definition) in definitions.catalogs {

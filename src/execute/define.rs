@@ -6,6 +6,7 @@ use crate::engine::Inner;
 use crate::execute::publish::Defining;
 use crate::execute::query;
 use crate::execute::resolve::{Resolver, Target};
+use crate::execute::table::taken;
 use crate::plan::{self, Planner};
 use crate::session::{Outcome, Session};
 use crate::sql::{self, IfExists, Name, Statement, ViewDefinition};
@@ -140,8 +141,8 @@ pub(super) async fn create_view(
     let context = query::context(session);
     let mut defining = Defining::begin(session, &context).await?;
     let name = view_name(name)?;
-    if defining.catalogs.topics.contains_key(&name) {
-        return Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("topic \"{name}\" exists already")));
+    if let Some(what @ ("topic" | "table")) = taken(&defining.catalogs, &name) {
+        return Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("{what} \"{name}\" exists already")));
     }
     if defining.catalogs.views.contains_key(&name) {
         match exists {
@@ -218,6 +219,8 @@ fn refuse_reserved(name: &str) -> Result<()> {
 fn refuse_declared(name: &str, attached: &Attached) -> Result<()> {
     match attached.origin {
         Origin::Defined => Ok(()),
+        Origin::Own => Err(Error::fix(SqlState::STATE, format!("catalog \"{name}\" is Polder's own"))
+            .with_hint("it is always there, as it is")),
         Origin::Declared => {
             Err(Error::fix(SqlState::STATE, format!("catalog \"{name}\" is declared in the configuration file"))
                 .with_hint("change it there"))

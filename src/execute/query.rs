@@ -58,7 +58,7 @@ async fn plan(
     let engine = &session.engine.0;
     let catalogs = engine.catalogs();
     let own = engine.own_source().await?.map(|source| (CatalogName::new(POLDER), source));
-    let sources: Vec<_> = catalogs.sources().chain(own).collect();
+    let sources: Vec<_> = own.into_iter().chain(catalogs.sources()).collect();
     let resolver = Resolver::new(engine, &catalogs, context);
     let planning = async {
         let tables = resolver.query(query).await?;

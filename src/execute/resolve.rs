@@ -117,7 +117,7 @@ impl<'a> Resolver<'a> {
                 Ok(Target::View(table.to_string()))
             }
             TableReference::Bare { table } if quoted => self.local_files(table),
-            TableReference::Bare { table } => self.topic(table).ok_or_else(|| no_bare_table(table)),
+            TableReference::Bare { table } => self.of_public(table),
             TableReference::Partial { schema, table } => match schema.as_ref() {
                 PUBLIC | SYSTEM => self.own(schema, table),
                 catalog => {
@@ -141,11 +141,16 @@ impl<'a> Resolver<'a> {
     fn own(&self, schema: &str, table: &str) -> Result<Target> {
         match schema {
             PUBLIC if self.catalogs.views.contains_key(table) => Ok(Target::View(table.to_string())),
-            PUBLIC => self.topic(table).ok_or_else(|| no_bare_table(table)),
+            PUBLIC => self.of_public(table),
             SYSTEM => Ok(Target::System(table.to_string())),
             _ => Err(Error::fix(SqlState::NO_SCHEMA, format!("schema \"{POLDER}.{schema}\" does not exist"))
                 .with_hint(format!("the schemas of {POLDER} are {PUBLIC} and {SYSTEM}"))),
         }
+    }
+
+    fn of_public(&self, table: &str) -> Result<Target> {
+        let own = self.catalogs.own_table(table).map(Target::Dataset);
+        own.or_else(|| self.topic(table)).ok_or_else(|| no_bare_table(table))
     }
 
     fn topic(&self, table: &str) -> Option<Target> {
@@ -232,9 +237,12 @@ impl<'a> Resolver<'a> {
     async fn pass_through(&self, call: &PassThroughCall) -> Result<Arc<dyn TableProvider>> {
         let source = self.catalogs.get(&call.catalog)?.source(&call.catalog)?;
         let pass_through = source.pass_through().ok_or_else(|| {
-            let connector = &self.catalogs.attached[&call.catalog].definition.connector;
-            Error::fix(SqlState::NOT_SUPPORTED, format!("catalog \"{}\" takes no text of its own", call.catalog))
-                .with_detail(format!("a {connector} catalog has no query language"))
+            let error = format!("catalog \"{}\" takes no text of its own", call.catalog);
+            let error = Error::fix(SqlState::NOT_SUPPORTED, error);
+            match self.catalogs.attached.get(&call.catalog).map(|attached| &attached.definition.connector) {
+                Some(connector) => error.with_detail(format!("a {connector} catalog has no query language")),
+                None => error,
+            }
         })?;
         pass_through.query(self.context, &call.text).await
     }

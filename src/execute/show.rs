@@ -49,6 +49,7 @@ fn catalog_lines(catalogs: &Catalogs) -> Vec<Line<4>> {
         let origin = match attached.origin {
             Origin::Defined => "statement",
             Origin::Declared => "configuration",
+            Origin::Own => "built in",
         };
         let definition = &attached.definition;
         let options: Vec<_> = definition.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -141,14 +142,20 @@ fn own_tables(catalogs: &Catalogs) -> Vec<Line<4>> {
     let views = catalogs.views.keys().map(|name| [some(POLDER), some(PUBLIC), some(name), some("view")]);
     let system = SYSTEM_TABLES.iter().map(|name| [some(POLDER), some(SYSTEM), some(*name), some("system table")]);
     let topics = catalogs.topics.keys().map(|name| [some(POLDER), some(PUBLIC), some(name), some("topic")]);
-    topics.chain(views).chain(system).collect()
+    let tables = catalogs.tables.keys().filter(|name| name.catalog.as_str() == POLDER);
+    let tables = tables.map(|name| [some(POLDER), some(&name.schema), some(&name.table), some("table")]);
+    tables.chain(topics).chain(views).chain(system).collect()
 }
 
 fn chosen(catalogs: &Catalogs, catalog: Option<&str>) -> Result<Vec<(String, Arc<dyn Source>)>> {
     match catalog {
         Some(POLDER) => Ok(Vec::new()),
         Some(name) => Ok(vec![(name.to_string(), Arc::clone(catalogs.get(name)?.source(name)?))]),
-        None => Ok(catalogs.sources().map(|(name, source)| (name.to_string(), source)).collect()),
+        None => {
+            // Its own tables are known without asking.
+            let sources = catalogs.sources().filter(|(name, _)| name.as_str() != POLDER);
+            Ok(sources.map(|(name, source)| (name.to_string(), source)).collect())
+        }
     }
 }
 

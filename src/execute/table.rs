@@ -1,6 +1,6 @@
 //! DDL of what the log writes: topics of Polder's own, and tables in catalogs that follow it.
 
-use crate::catalogs::{Catalogs, POLDER, PUBLIC};
+use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM, own_table};
 use crate::commit::log_error;
 use crate::definitions::{Change, StoredColumn, TableDefinition, entry_of};
 use crate::engine::Inner;
@@ -181,6 +181,7 @@ pub(super) async fn create_table(
 }
 
 fn refuse_table(catalogs: &Catalogs, name: &TableName) -> Result<()> {
+    refuse_other(catalogs, name)?;
     match catalogs.tables.contains_key(name) {
         true => Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("table {name} exists already"))),
         false => Ok(()),
@@ -367,28 +368,44 @@ fn own_name(name: Name, what: &str) -> Result<String> {
     }
 }
 
-fn refuse_taken(catalogs: &Catalogs, name: &str) -> Result<()> {
-    let what = match name {
-        _ if catalogs.topics.contains_key(name) => "topic",
-        _ if catalogs.views.contains_key(name) => "view",
-        _ => return Ok(()),
-    };
-    Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("{what} \"{name}\" exists already")))
+/// What has a name in Polder's own schema already.
+pub(super) fn taken(catalogs: &Catalogs, name: &str) -> Option<&'static str> {
+    match name {
+        _ if catalogs.topics.contains_key(name) => Some("topic"),
+        _ if catalogs.views.contains_key(name) => Some("view"),
+        _ => catalogs.own_table(name).map(|_| "table"),
+    }
 }
 
-fn table_name(engine: &Inner, catalogs: &Catalogs, context: &ReadContext, name: &Name) -> Result<TableName> {
-    let own = |name: &str| {
-        Err(Error::fix(SqlState::NOT_SUPPORTED, format!("table \"{name}\" cannot be created in {POLDER}.{PUBLIC}"))
-            .with_hint("name a catalog that the log can write (CREATE CATALOG docs USING search ...), or CREATE TOPIC"))
-    };
-    if let [name] = &name.0[..] {
-        return own(name);
+fn refuse_taken(catalogs: &Catalogs, name: &str) -> Result<()> {
+    match taken(catalogs, name) {
+        None => Ok(()),
+        Some(what) => Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("{what} \"{name}\" exists already"))),
     }
-    match Resolver::new(engine, catalogs, context).target(&reference(name), false) {
-        Ok(Target::Dataset(name)) => Ok(name),
-        Ok(_) => own(name.0.last().map_or("", String::as_str)),
-        Err(error) if error.state() == SqlState::NO_TABLE => own(name.0.last().map_or("", String::as_str)),
-        Err(error) => Err(error),
+}
+
+/// The full name of a table that is to be.
+fn table_name(engine: &Inner, catalogs: &Catalogs, context: &ReadContext, name: &Name) -> Result<TableName> {
+    let parts: Vec<_> = name.0.iter().map(String::as_str).collect();
+    match parts[..] {
+        [table] | [PUBLIC, table] | [POLDER, PUBLIC, table] => Ok(own_table(table)),
+        [SYSTEM, _] | [POLDER, _, _] => Err(Error::fix(
+            SqlState::NOT_SUPPORTED,
+            format!("a table cannot be made in \"{}\"", parts[..parts.len() - 1].join(".")),
+        )
+        .with_hint(format!("tables of Polder's own live in {POLDER}.{PUBLIC}"))),
+        _ => match Resolver::new(engine, catalogs, context).target(&reference(name), false)? {
+            Target::Dataset(name) => Ok(name),
+            _ => Err(Error::report("a name in a catalog was taken for another one")),
+        },
+    }
+}
+
+/// A table of Polder's own shares its names with topics and views.
+fn refuse_other(catalogs: &Catalogs, name: &TableName) -> Result<()> {
+    match taken(catalogs, &name.table).filter(|what| *what != "table" && name.catalog.as_str() == POLDER) {
+        None => Ok(()),
+        Some(what) => Err(Error::fix(SqlState::DUPLICATE_TABLE, format!("{what} \"{}\" exists already", name.table))),
     }
 }
 

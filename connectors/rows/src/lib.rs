@@ -1,0 +1,30 @@
+//! Polder's own tables: rows that follow the log and are kept nowhere else.
+//!
+//! The log is the system of record. What is here is made of its entries, whole and in order, and made anew when the log is
+//! opened: rows are in memory.
+//!
+//! # How rows lie
+//!
+//! A row gets the next **number** when it is inserted, and keeps it. Rows lie in [`chunk`]s, columnar and immutable, in the
+//! order of their numbers; a bitmap beside a chunk says which are deleted. An update is a deletion and an insertion. Small chunks
+//! are merged with their neighbors, and one that is mostly deleted is rewritten without those rows, so that a
+//! scan is columnar however the rows were written. The [`index`] leads from the key of a row, or from the whole row where
+//! there is no key, to its number.
+//!
+//! # Promises
+//! 1. An entry takes effect whole or not at all, and a reader sees the tables between two entries, however long it reads.
+//! 2. The changes of an entry take effect as one: keys that it frees may be taken by it.
+//! 3. A lookup by key reads the row and no other.
+
+mod chunk;
+mod index;
+mod provider;
+mod source;
+mod store;
+mod table;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use source::RowsSource;

@@ -1,0 +1,222 @@
+//! The scan verb: a table as DataFusion sees it, and the stream of its rows.
+
+use crate::table::{Table, defect};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion_common::stats::Precision;
+use datafusion_common::{Constraint, Constraints, Result, ScalarValue, Statistics};
+use datafusion_execution::{SendableRecordBatchStream, TaskContext};
+use datafusion_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
+use datafusion_physical_plan::ExecutionPlan;
+use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion_session::{Session, TableProvider};
+use polder_catalog::{CatalogName, Error, ReadContext, Scan, ScanExec, ScanMeter};
+use std::sync::Arc;
+
+/// A version of a table, for the length of one query.
+#[derive(Debug)]
+pub(crate) struct RowsTable {
+    catalog: CatalogName,
+    table: Arc<Table>,
+    context: ReadContext,
+    constraints: Constraints,
+}
+
+impl RowsTable {
+    pub(crate) fn new(catalog: CatalogName, table: Arc<Table>, context: ReadContext) -> Self {
+        let key = table.has_key().then(|| Constraint::PrimaryKey(table.key.to_vec()));
+        Self { catalog, table, context, constraints: Constraints::new_unverified(key.into_iter().collect()) }
+    }
+
+    /// The column of the key that a filter sets equal to a constant.
+    fn key_of(&self, filter: &Expr) -> Option<(usize, ScalarValue)> {
+        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
+        let (Expr::Column(column), Expr::Literal(value, _)) = (left.as_ref(), right.as_ref()) else {
+            let (Expr::Literal(value, _), Expr::Column(column)) = (left.as_ref(), right.as_ref()) else { return None };
+            return self.key_column(&column.name, value);
+        };
+        self.key_column(&column.name, value)
+    }
+
+    fn key_column(&self, name: &str, value: &ScalarValue) -> Option<(usize, ScalarValue)> {
+        let at = self.table.schema.index_of(name).ok()?;
+        let is_key = self.table.has_key() && self.table.key.contains(&at);
+        let same_type = value.data_type() == *self.table.schema.field(at).data_type();
+        (is_key && same_type && !value.is_null()).then(|| (at, value.clone()))
+    }
+
+    /// The key that the filters ask for, if they say all of it.
+    fn lookup(&self, filters: &[Expr]) -> Option<Vec<ScalarValue>> {
+        let known: Vec<_> = filters.iter().filter_map(|filter| self.key_of(filter)).collect();
+        let value = |at: &usize| known.iter().find(|(column, _)| column == at).map(|(_, value)| value.clone());
+        let lookup = self.table.key.iter().map(value).collect::<Option<Vec<_>>>();
+        lookup.filter(|_| self.context.pushdown() && self.table.has_key())
+    }
+}
+
+#[async_trait]
+impl TableProvider for RowsTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.table.schema)
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.constraints)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// A key leads to its row; whether it has that key, and all else, is checked where the rows arrive.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match self.context.pushdown() && self.key_of(filter).is_some() {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let projection = projection.cloned().unwrap_or_else(|| (0..self.table.schema.fields().len()).collect());
+        let scan = RowsScan {
+            schema: Arc::new(self.table.schema.project(&projection)?),
+            table: Arc::clone(&self.table),
+            lookup: self.lookup(filters),
+            limit: limit.filter(|_| filters.is_empty() && self.context.pushdown()),
+            partitions: self.context.partitions().clamp(1, self.table.chunks.len().max(1)),
+            projection,
+        };
+        Ok(Arc::new(ScanExec::new(self.catalog.clone(), Arc::new(scan), self.context.clone())))
+    }
+}
+
+/// A planned read of one version of one table.
+#[derive(Debug)]
+struct RowsScan {
+    table: Arc<Table>,
+    schema: SchemaRef,
+    projection: Vec<usize>,
+    lookup: Option<Vec<ScalarValue>>,
+    limit: Option<usize>,
+    partitions: usize,
+}
+
+impl Scan for RowsScan {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn request(&self) -> String {
+        let name = &self.table.definition.name;
+        let columns: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let limit = self.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
+        let how = match &self.lookup {
+            None => format!("{} rows in {} chunks", self.table.row_count(), self.table.chunks.len()),
+            Some(key) => {
+                let key: Vec<_> = key.iter().map(ToString::to_string).collect();
+                format!("by the primary key ({})", key.join(", "))
+            }
+        };
+        format!("{name} ({}){limit}: {how}", columns.join(", "))
+    }
+
+    fn partitions(&self) -> usize {
+        if self.lookup.is_some() { 1 } else { self.partitions }
+    }
+
+    fn statistics(&self) -> Statistics {
+        let rows = self.table.row_count();
+        let num_rows = match (&self.lookup, self.limit) {
+            (Some(_), _) => Precision::Inexact(1),
+            (None, Some(limit)) => Precision::Inexact(rows.min(limit)),
+            (None, None) => Precision::Exact(rows),
+        };
+        Statistics { num_rows, ..Statistics::new_unknown(&self.schema) }
+    }
+
+    fn open(&self, partition: usize, task: Arc<TaskContext>, meter: ScanMeter) -> Result<SendableRecordBatchStream> {
+        let rows = Rows {
+            table: Arc::clone(&self.table),
+            projection: self.projection.clone(),
+            lookup: self.lookup.clone(),
+            left: self.limit.unwrap_or(usize::MAX),
+            batch_rows: task.session_config().batch_size().max(1),
+            chunk: partition,
+            step: self.partitions(),
+            place: 0,
+            found: Vec::new(),
+            meter,
+        };
+        let stream = futures::stream::unfold(Some(rows), |rows| async move {
+            let mut rows = rows?;
+            let next = rows.next().transpose()?;
+            // The first error is the last item.
+            let rows = next.is_ok().then_some(rows);
+            Some((next, rows))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+    }
+}
+
+/// One partition on its way out: every n-th chunk, a batch at a time.
+struct Rows {
+    table: Arc<Table>,
+    projection: Vec<usize>,
+    /// Taken at the first poll.
+    lookup: Option<Vec<ScalarValue>>,
+    /// Rows that may still be given.
+    left: usize,
+    batch_rows: usize,
+    chunk: usize,
+    step: usize,
+    place: usize,
+    found: Vec<RecordBatch>,
+    meter: ScanMeter,
+}
+
+impl Rows {
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(key) = self.lookup.take() {
+            let key = key.iter().map(|value| value.to_array()).collect::<Result<Vec<ArrayRef>>>()?;
+            if let Some(found) = self.table.look_up(&key)? {
+                // Nothing else is read.
+                self.chunk = usize::MAX;
+                self.found = found;
+            }
+        }
+        while self.left > 0 {
+            let Some(rows) = self.rows()? else { break };
+            if rows.num_rows() == 0 {
+                continue;
+            }
+            let taken = rows.slice(0, self.left.min(rows.num_rows()));
+            self.left -= taken.num_rows();
+            self.meter.received(taken.get_array_memory_size());
+            return Ok(Some(taken));
+        }
+        Ok(None)
+    }
+
+    fn rows(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(found) = self.found.pop() {
+            return Ok(Some(found.project(&self.projection)?));
+        }
+        let Some(chunk) = self.table.chunks.get(self.chunk) else { return Ok(None) };
+        let count = self.batch_rows.min(chunk.len() - self.place);
+        let rows = chunk.slice(self.place, count, &self.projection).map_err(|error| Error::from(defect(&error)))?;
+        self.place += count;
+        if self.place == chunk.len() {
+            self.place = 0;
+            self.chunk += self.step;
+        }
+        Ok(Some(rows))
+    }
+}

@@ -1,0 +1,239 @@
+//! Tables are what a map says, whatever entries made them, also for those who began to read before.
+
+use crate::chunk::Chunk;
+use crate::store::{Changes, State, Store};
+use crate::table::Table;
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use polder_catalog::{
+    ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Definition, Offset, Position, ShardName, SqlState,
+    WEIGHT_COLUMN,
+};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const ID: &str = "7";
+
+fn definition(key: &[&str]) -> DatasetDefinition {
+    let column = |id: &str, data_type, nullable| ColumnDefinition {
+        id: ColumnId(id.into()),
+        field: Arc::new(Field::new(id, data_type, nullable)),
+        options: BTreeMap::new(),
+    };
+    DatasetDefinition {
+        id: DatasetId(ID.into()),
+        schema: "public".to_string(),
+        name: "t".to_string(),
+        columns: vec![column("k", DataType::Int64, false), column("v", DataType::Utf8, true)],
+        key: key.iter().map(|id| ColumnId((*id).into())).collect(),
+        options: BTreeMap::new(),
+    }
+}
+
+fn position(offset: u64) -> Position {
+    Position { shards: [(ShardName("main".into()), Offset(offset))].into(), ..Position::default() }
+}
+
+type Row = (i64, Option<String>);
+
+/// A row and its weight, each.
+fn batch(changes: &[(Row, i64)]) -> RecordBatch {
+    let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(changes.iter().map(|((key, _), _)| *key)));
+    let values: ArrayRef = Arc::new(changes.iter().map(|((_, value), _)| value.clone()).collect::<StringArray>());
+    let weights: ArrayRef = Arc::new(Int64Array::from_iter_values(changes.iter().map(|(_, weight)| *weight)));
+    let fields = [("k", DataType::Int64, false), ("v", DataType::Utf8, true), (WEIGHT_COLUMN, DataType::Int64, false)];
+    let fields: Vec<_> = fields.into_iter().map(|(name, of, nullable)| Field::new(name, of, nullable)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![keys, values, weights]).unwrap()
+}
+
+fn changes(rows: &[(Row, i64)]) -> Changes {
+    Changes::from([(DatasetId(ID.into()), vec![batch(rows)])])
+}
+
+/// A store with the table, and what applies an entry to it.
+struct Desk {
+    store: Store,
+    entries: u64,
+}
+
+impl Desk {
+    fn new(key: &[&str]) -> Self {
+        let mut desk = Self { store: Store::default(), entries: 0 };
+        desk.define(Definition::Create(definition(key)));
+        desk
+    }
+
+    fn define(&mut self, definition: Definition) {
+        self.entries += 1;
+        self.store.apply(position(self.entries), vec![definition], Changes::new()).unwrap();
+    }
+
+    fn apply(&mut self, rows: &[(Row, i64)]) -> polder_catalog::Result<()> {
+        self.entries += 1;
+        self.store.apply(position(self.entries), Vec::new(), changes(rows))
+    }
+}
+
+fn table(state: &State) -> &Table {
+    state.named("public", "t").unwrap()
+}
+
+fn rows_of(batch: &RecordBatch) -> Vec<Row> {
+    let (keys, values) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
+    let value = |at| values.is_valid(at).then(|| values.value(at).to_string());
+    (0..batch.num_rows()).map(|at| (keys.value(at), value(at))).collect()
+}
+
+fn sorted(state: &State) -> Vec<Row> {
+    let table = table(state);
+    let mut rows = Vec::new();
+    for chunk in &table.chunks {
+        rows.extend(rows_of(&chunk.slice(0, chunk.len(), &[0, 1]).unwrap()));
+    }
+    rows.sort();
+    assert_eq!(rows.len(), table.row_count());
+    rows
+}
+
+fn row(key: i64, value: u32) -> Row {
+    (key, (value > 0).then(|| value.to_string()))
+}
+
+proptest! {
+    /// Each step sets or removes some keys, in one entry.
+    #[test]
+    fn a_table_with_a_key_is_a_map(
+        steps in prop::collection::vec(prop::collection::btree_map(0i64..40, prop::option::of(0u32..5), 1..12), 1..40),
+    ) {
+        let mut desk = Desk::new(&["k"]);
+        let mut model: BTreeMap<i64, Row> = BTreeMap::new();
+        let mut seen = Vec::new();
+        for step in steps {
+            let mut entry = Vec::new();
+            for (key, value) in step {
+                entry.extend(model.remove(&key).map(|old| (old, -1)));
+                if let Some(value) = value {
+                    entry.push((row(key, value), 1));
+                    model.insert(key, row(key, value));
+                }
+            }
+            desk.apply(&entry).unwrap();
+            seen.push((desk.store.state(), model.clone()));
+        }
+        for (at, (state, model)) in seen.iter().enumerate() {
+            let expected: Vec<Row> = model.values().cloned().collect();
+            prop_assert_eq!(sorted(state), expected);
+            for key in 0..42 {
+                let wanted: ArrayRef = Arc::new(Int64Array::from(vec![key]));
+                let found = table(state).look_up(&[wanted]).unwrap();
+                let found = found.map(|found| found.iter().flat_map(rows_of).collect::<Vec<_>>());
+                let expected: Vec<Row> = model.get(&key).cloned().into_iter().collect();
+                let is_newest = at + 1 == seen.len();
+                prop_assert!(found == Some(expected.clone()) || found.is_none() && !is_newest, "{key}: {found:?}");
+            }
+        }
+    }
+
+    /// Without a key, rows repeat, and one of them goes at a time.
+    #[test]
+    fn a_table_without_a_key_is_a_bag(steps in prop::collection::vec((0i64..4, 0u32..3, any::<bool>()), 1..80)) {
+        let mut desk = Desk::new(&[]);
+        let mut model: Vec<Row> = Vec::new();
+        for (key, value, insert) in steps {
+            let row = row(key, value);
+            match model.iter().position(|known| *known == row) {
+                Some(at) if !insert => {
+                    model.swap_remove(at);
+                    desk.apply(&[(row, -1)]).unwrap();
+                }
+                _ => {
+                    model.push(row.clone());
+                    desk.apply(&[(row, 1)]).unwrap();
+                }
+            }
+        }
+        model.sort();
+        prop_assert_eq!(sorted(&desk.store.state()), model);
+    }
+}
+
+#[test]
+fn an_entry_may_take_the_keys_that_it_frees() {
+    let mut desk = Desk::new(&["k"]);
+    desk.apply(&[(row(1, 1), 1), (row(2, 2), 1)]).unwrap();
+    desk.apply(&[(row(1, 1), -1), (row(2, 1), 1), (row(2, 2), -1), (row(1, 2), 1)]).unwrap();
+    assert_eq!(sorted(&desk.store.state()), [row(1, 2), row(2, 1)]);
+    // What an entry adds and takes away again was never there.
+    desk.apply(&[(row(9, 1), 1), (row(9, 1), -1)]).unwrap();
+    assert_eq!(sorted(&desk.store.state()), [row(1, 2), row(2, 1)]);
+}
+
+#[test]
+fn an_entry_that_does_not_fit_has_no_effect() {
+    let mut desk = Desk::new(&["k"]);
+    desk.apply(&[(row(1, 1), 1)]).unwrap();
+    let cases: [(&[(Row, i64)], SqlState); 4] = [
+        (&[(row(2, 1), 1), (row(1, 5), 1)], SqlState::UNIQUE),
+        (&[(row(2, 1), 1), (row(2, 2), 1)], SqlState::UNIQUE),
+        (&[(row(2, 1), 1), (row(3, 1), -1)], SqlState::DATA),
+        (&[(row(2, 1), 2)], SqlState::NOT_SUPPORTED),
+    ];
+    for (entry, state) in cases {
+        assert_eq!(desk.apply(entry).unwrap_err().state(), state);
+        assert_eq!(sorted(&desk.store.state()), [row(1, 1)]);
+    }
+    desk.apply(&[(row(2, 1), 1)]).unwrap();
+}
+
+#[test]
+fn many_small_entries_make_few_chunks_and_deleted_rows_go() {
+    let mut desk = Desk::new(&["k"]);
+    for key in 0..3_000 {
+        desk.apply(&[(row(key, 1), 1)]).unwrap();
+    }
+    assert!(table(&desk.store.state()).chunks.len() < 16);
+    for key in 0..2_900 {
+        desk.apply(&[(row(key, 1), -1)]).unwrap();
+    }
+    let state = desk.store.state();
+    let held: usize = table(&state).chunks.iter().map(|chunk| Chunk::len(chunk)).sum();
+    assert_eq!(table(&state).row_count(), 100);
+    assert!(held <= 200, "{held} rows are held for 100");
+}
+
+#[test]
+fn columns_come_and_go_and_rows_are_found_all_the_same() {
+    for key in [&["k"][..], &[]] {
+        let mut desk = Desk::new(key);
+        desk.apply(&[(row(1, 1), 1), (row(2, 2), 1)]).unwrap();
+        let mut altered = definition(key);
+        let field = Arc::new(Field::new("n", DataType::Int64, true));
+        altered.columns.remove(1);
+        altered.columns.push(ColumnDefinition { id: ColumnId("n".into()), field, options: BTreeMap::new() });
+        desk.define(Definition::Alter(altered));
+        let keys: ArrayRef = Arc::new(Int64Array::from(vec![1, 3]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(5)]));
+        let weights: ArrayRef = Arc::new(Int64Array::from(vec![-1, 1]));
+        let fields = [Field::new("k", DataType::Int64, false), Field::new("n", DataType::Int64, true)];
+        let fields: Vec<_> = fields.into_iter().chain([Field::new(WEIGHT_COLUMN, DataType::Int64, false)]).collect();
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![keys, numbers, weights]).unwrap();
+        desk.store.apply(position(9), Vec::new(), Changes::from([(DatasetId(ID.into()), vec![rows])])).unwrap();
+        let state = desk.store.state();
+        let chunks = &table(&state).chunks;
+        let live: usize = chunks.iter().map(|chunk| chunk.live()).sum();
+        assert_eq!(live, 2);
+    }
+}
+
+#[test]
+fn rows_that_repeat_go_one_by_one() {
+    let mut desk = Desk::new(&[]);
+    let same = |count: usize, weight| vec![(row(1, 1), weight); count];
+    desk.apply(&same(5_000, 1)).unwrap();
+    desk.apply(&same(4_000, -1)).unwrap();
+    assert_eq!(sorted(&desk.store.state()).len(), 1_000);
+    assert_eq!(desk.apply(&same(1_001, -1)).unwrap_err().state(), SqlState::DATA);
+    desk.apply(&same(1_000, -1)).unwrap();
+    assert_eq!(table(&desk.store.state()).chunks.len(), 0);
+}
