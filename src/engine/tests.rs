@@ -46,6 +46,47 @@ async fn definitions_survive_a_restart() {
     assert_eq!(run(&open(directory.path()).await, "SHOW TABLES FROM public").await.unwrap(), Vec::<String>::new());
 }
 
+/// Rows of Polder's own tables are kept nowhere but in the log.
+#[tokio::test]
+async fn tables_come_back_from_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    for sql in [
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, note TEXT)",
+        "INSERT INTO t SELECT n, 'note ' || n FROM generate_series(1, 1000) AS g (n)",
+        "DELETE FROM t WHERE id > 10",
+        "ALTER TABLE t ADD COLUMN more INT",
+        "UPDATE t SET more = 7, id = id + 100 WHERE id <= 2",
+        "CREATE TABLE gone (id BIGINT)",
+        "DROP TABLE gone",
+    ] {
+        run(&engine, sql).await.unwrap();
+    }
+    let all = "SELECT concat_ws(' ', id, note, more) FROM t ORDER BY id";
+    let rows = run(&engine, all).await.unwrap();
+    assert_eq!((rows.len(), rows[9].as_str()), (10, "102 note 2 7"));
+    engine.close().await.unwrap();
+    let engine = open(directory.path()).await;
+    assert_eq!(run(&engine, all).await.unwrap(), rows);
+    assert_eq!(refused(&engine, "SELECT * FROM gone").await.state(), SqlState::NO_TABLE);
+    assert_eq!(refused(&engine, "INSERT INTO t VALUES (101, 'again', 1)").await.state(), SqlState::UNIQUE);
+}
+
+/// Many claim one key, and one of them has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_has_the_key() {
+    let engine = Engine::builder().open().await.unwrap();
+    run(&engine, "CREATE TABLE names (name TEXT PRIMARY KEY, owner BIGINT)").await.unwrap();
+    let claims = (0..20).map(|owner| {
+        let engine = engine.clone();
+        tokio::spawn(async move { run(&engine, &format!("INSERT INTO names VALUES ('polder', {owner})")).await })
+    });
+    let claims: Vec<_> = futures::future::join_all(claims).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(claims.iter().filter(|claim| claim.is_ok()).count(), 1);
+    assert!(claims.iter().flat_map(|claim| claim.as_ref().err()).all(|error| error.state() == SqlState::UNIQUE));
+    assert_eq!(run(&engine, "SELECT count(*) FROM names").await.unwrap(), ["1"]);
+}
+
 #[tokio::test]
 async fn what_views_stand_on_is_not_dropped_by_mistake() {
     let engine = Engine::builder().open().await.unwrap();

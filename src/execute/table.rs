@@ -435,9 +435,7 @@ fn writer(catalogs: &Catalogs, name: &TableName) -> Result<Arc<dyn Writer>> {
         let connector = &attached.definition.connector;
         Error::fix(SqlState::READ_ONLY, format!("tables cannot be created in catalog \"{catalog}\""))
             .with_detail(format!("a {connector} catalog is not written by Polder"))
-            .with_hint(
-                "create it at the source itself, or in a catalog that the log can write, such as one USING search",
-            )
+            .with_hint("create it at the source itself, here by its name alone, or in a catalog that the log can write")
     })
 }
 

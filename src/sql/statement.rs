@@ -26,8 +26,8 @@ pub(crate) enum Statement {
     CreateTopic { name: Name, columns: Vec<ColumnSpec>, options: Vec<(String, String)>, exists: IfExists },
     /// `DROP TOPIC [IF EXISTS] name [CASCADE]`.
     DropTopic { name: Name, if_exists: bool, cascade: bool },
-    /// `CREATE TABLE [IF NOT EXISTS] catalog.schema.name (column type [NOT NULL] [PRIMARY KEY] [WITH (option = 'value')], ...)
-    /// [WITH (...)] [AS query]`: in a catalog that the log can write.
+    /// `CREATE TABLE [IF NOT EXISTS] name (column type [NOT NULL] [PRIMARY KEY] [WITH (option = 'value')], ...)
+    /// [WITH (...)] [AS query]`: here, or in a catalog that the log can write.
     CreateTable { name: Name, table: TableSpec, query: Option<Query>, exists: IfExists },
     /// `ALTER TABLE name ADD COLUMN column type`, `DROP COLUMN column`, `RENAME COLUMN column TO other`, `RENAME TO other`.
     AlterTable { name: Name, change: TableChange },

@@ -11,7 +11,7 @@ use datafusion_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, T
 use datafusion_physical_plan::ExecutionPlan;
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_session::{Session, TableProvider};
-use polder_catalog::{CatalogName, Error, ReadContext, Scan, ScanExec, ScanMeter};
+use polder_catalog::{CatalogName, ReadContext, Scan, ScanExec, ScanMeter};
 use std::sync::Arc;
 
 /// A version of a table, for the length of one query.
@@ -211,7 +211,7 @@ impl Rows {
         }
         let Some(chunk) = self.table.chunks.get(self.chunk) else { return Ok(None) };
         let count = self.batch_rows.min(chunk.len() - self.place);
-        let rows = chunk.slice(self.place, count, &self.projection).map_err(|error| Error::from(defect(&error)))?;
+        let rows = chunk.slice(self.place, count, &self.projection).map_err(|error| defect(&error))?;
         self.place += count;
         if self.place == chunk.len() {
             self.place = 0;
