@@ -7,8 +7,11 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::util::bit_util::set_bit;
 
-/// A chunk is not merged beyond this: so much is copied at most when one row of it is deleted, which is its bitmap.
+/// A chunk is not merged beyond this: its bitmap is copied when one row of it is deleted.
 pub(crate) const ROWS_MAX: usize = 1 << 16;
+
+/// Nor beyond this: an array of texts in Arrow ends at two gigabytes.
+const BYTES_MAX: usize = 64 << 20;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
@@ -113,7 +116,8 @@ impl Chunk {
 
     /// Whether these two are better one: neither is much longer than the other, and both together are not too long.
     pub(crate) fn should_join(&self, next: &Self) -> bool {
-        self.len() + next.len() <= ROWS_MAX && self.len() <= 2 * next.len()
+        let bytes = || self.rows.get_array_memory_size() + next.rows.get_array_memory_size();
+        self.len() + next.len() <= ROWS_MAX && self.len() <= 2 * next.len() && bytes() <= BYTES_MAX
     }
 
     /// This chunk and the one that follows it as one.

@@ -1,7 +1,6 @@
 //! All tables at one time, and the next of them.
 
 use crate::table::{Planned, Table};
-use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use polder_catalog::{ChangePart, DatasetId, Definition, Error, Position, Result, SqlState};
 use std::collections::BTreeMap;
@@ -79,21 +78,23 @@ fn define(state: &mut State, definition: Definition) -> Result<()> {
     Ok(())
 }
 
+/// Parts stay apart: together they may be longer than an array of Arrow can be.
 fn plan(table: &Table, batches: &[RecordBatch]) -> Result<Planned> {
-    let misfit = |error: arrow::error::ArrowError| {
-        let name = &table.definition.name;
-        Error::fix(SqlState::TYPE, format!("the rows do not have the columns of table \"{name}\""))
-            .with_detail(error.to_string())
-    };
-    let schema = batches.first().map(RecordBatch::schema).ok_or_else(|| Error::report("changes without rows"))?;
-    let all = concat_batches(&schema, batches).map_err(misfit)?;
-    let part = ChangePart { dataset: table.definition.id.clone(), batch: all };
-    let weights = part.weights().ok_or_else(|| Error::report("a batch of changes has no weights"))?;
     let width = table.schema.fields().len();
-    if part.batch.num_columns() != width + 1 {
-        let found = part.batch.num_columns() - 1;
-        return Err(Error::fix(SqlState::TYPE, format!("the table has {width} columns, the rows have {found}")));
-    }
-    let rows = RecordBatch::try_new(Arc::clone(&table.schema), part.batch.columns()[..width].to_vec());
-    table.plan(&rows.map_err(misfit)?, weights)
+    let part = |batch: &RecordBatch| {
+        let part = ChangePart { dataset: table.definition.id.clone(), batch: batch.clone() };
+        let weights = part.weights().ok_or_else(|| Error::report("a batch of changes has no weights"))?;
+        if batch.num_columns() != width + 1 {
+            let found = batch.num_columns() - 1;
+            return Err(Error::fix(SqlState::TYPE, format!("the table has {width} columns, the rows have {found}")));
+        }
+        let rows = RecordBatch::try_new(Arc::clone(&table.schema), batch.columns()[..width].to_vec());
+        let rows = rows.map_err(|error| {
+            let name = &table.definition.name;
+            Error::fix(SqlState::TYPE, format!("the rows do not have the columns of table \"{name}\""))
+                .with_detail(error.to_string())
+        })?;
+        Ok((rows, weights.clone()))
+    };
+    table.plan(&batches.iter().map(part).collect::<Result<Vec<_>>>()?)
 }

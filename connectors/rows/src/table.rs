@@ -30,7 +30,7 @@ pub(crate) struct Table {
 pub(crate) struct Planned {
     /// Rows to be deleted, with the hashes of their keys.
     gone: Vec<(u64, u64)>,
-    added: RecordBatch,
+    added: Vec<RecordBatch>,
     added_hashes: Vec<u64>,
 }
 
@@ -87,8 +87,8 @@ impl Table {
     ///
     /// # Errors
     /// 23505 for a key that is there already, 22000 for a row that is to go and is not there, 0A000 for other weights.
-    pub(crate) fn plan(&self, rows: &RecordBatch, weights: &Int64Array) -> Result<Planned> {
-        if weights.values().iter().any(|weight| weight.abs() != 1) {
+    pub(crate) fn plan(&self, parts: &[(RecordBatch, Int64Array)]) -> Result<Planned> {
+        if parts.iter().any(|(_, weights)| weights.values().iter().any(|weight| weight.abs() != 1)) {
             return Err(Error::fix(
                 SqlState::NOT_SUPPORTED,
                 "a row that is there several times is written several times",
@@ -96,12 +96,11 @@ impl Table {
         }
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let converter = converter(&self.schema, &self.key)?;
-        let columns: Vec<ArrayRef> = self.key.iter().map(|at| Arc::clone(rows.column(*at))).collect();
-        let keys = converter.convert_columns(&columns).map_err(|error| defect(&error))?;
+        let keys = parts.iter().map(|(rows, _)| self.keys(&converter, rows)).collect::<Result<Vec<_>>>()?;
         let mut added = Added::new(self.has_key());
         let mut gone = Gone::default();
-        for (at, weight) in weights.values().iter().enumerate() {
-            if *weight < 0 {
+        for (keys, (_, weights)) in keys.iter().zip(parts) {
+            for (at, _) in weights.values().iter().enumerate().filter(|(_, weight)| **weight < 0) {
                 let key = keys.row(at);
                 let hash = index.hash(key.as_ref());
                 match self.find(&index, &converter, hash, key, &gone)? {
@@ -111,18 +110,27 @@ impl Table {
             }
         }
         // After all deletions: an entry may take the keys that it frees.
-        let kept = added.kept(&keys, weights)?;
-        let mut hashes = Vec::new();
-        for (at, _) in kept.iter().enumerate().filter(|(_, kept)| **kept) {
-            let key = keys.row(at);
-            let hash = index.hash(key.as_ref());
-            if self.has_key() && self.find(&index, &converter, hash, key, &gone)?.is_some() {
-                return Err(self.duplicate());
+        let mut planned = Planned { gone: Vec::new(), added: Vec::new(), added_hashes: Vec::new() };
+        for (keys, (rows, weights)) in keys.iter().zip(parts) {
+            let kept = added.kept(keys, weights)?;
+            for (at, _) in kept.iter().enumerate().filter(|(_, kept)| **kept) {
+                let key = keys.row(at);
+                let hash = index.hash(key.as_ref());
+                if self.has_key() && self.find(&index, &converter, hash, key, &gone)?.is_some() {
+                    return Err(self.duplicate());
+                }
+                planned.added_hashes.push(hash);
             }
-            hashes.push(hash);
+            planned.added.push(filter_record_batch(rows, &BooleanArray::from(kept)).map_err(|error| defect(&error))?);
         }
-        let added = filter_record_batch(rows, &BooleanArray::from(kept)).map_err(|error| defect(&error))?;
-        Ok(Planned { gone: gone.rows, added, added_hashes: hashes })
+        added.finish()?;
+        planned.gone = gone.rows;
+        Ok(planned)
+    }
+
+    fn keys(&self, converter: &RowConverter, rows: &RecordBatch) -> Result<Rows> {
+        let columns: Vec<ArrayRef> = self.key.iter().map(|at| Arc::clone(rows.column(*at))).collect();
+        converter.convert_columns(&columns).map_err(|error| defect(&error))
     }
 
     /// The newest row with this key that is there and not among those that go.
@@ -152,7 +160,7 @@ impl Table {
         next.version += 1;
         next.delete(&planned.gone).map_err(|error| defect(&error))?;
         let first = next.next;
-        next.append(planned.added).map_err(|error| defect(&error))?;
+        planned.added.into_iter().try_for_each(|rows| next.append(rows)).map_err(|error| defect(&error))?;
         let mut index = next.index.write().unwrap_or_else(PoisonError::into_inner);
         planned.gone.iter().for_each(|(number, hash)| index.remove(*hash, *number));
         (first..).zip(&planned.added_hashes).for_each(|(number, hash)| index.insert(*hash, number));
@@ -225,8 +233,7 @@ impl Table {
         let converter = converter(&self.schema, &self.key)?;
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         for chunk in &self.chunks {
-            let columns: Vec<ArrayRef> = self.key.iter().map(|at| Arc::clone(chunk.rows().column(*at))).collect();
-            let keys = converter.convert_columns(&columns).map_err(|error| defect(&error))?;
+            let keys = self.keys(&converter, chunk.rows())?;
             for (number, place) in chunk.numbers() {
                 let hash = index.hash(keys.row(place).as_ref());
                 index.insert(hash, number);
@@ -275,11 +282,12 @@ impl Gone {
 struct Added {
     unique: bool,
     taken: HashMap<OwnedRow, usize>,
+    seen: HashSet<OwnedRow>,
 }
 
 impl Added {
     fn new(unique: bool) -> Self {
-        Self { unique, taken: HashMap::new() }
+        Self { unique, taken: HashMap::new(), seen: HashSet::new() }
     }
 
     /// A row that goes and is not in the table must be one that the entry adds, before or after.
@@ -287,24 +295,27 @@ impl Added {
         *self.taken.entry(key.owned()).or_default() += 1;
     }
 
-    /// Which rows stay.
-    fn kept(mut self, keys: &Rows, weights: &Int64Array) -> Result<Vec<bool>> {
+    /// Which of these rows stay.
+    fn kept(&mut self, keys: &Rows, weights: &Int64Array) -> Result<Vec<bool>> {
         let mut kept = vec![false; weights.len()];
-        let mut seen = HashSet::new();
-        for (at, weight) in weights.values().iter().enumerate().filter(|(_, weight)| **weight > 0) {
-            debug_assert_eq!(*weight, 1);
+        for (at, _) in weights.values().iter().enumerate().filter(|(_, weight)| **weight > 0) {
             let key = keys.row(at).owned();
             match self.taken.get_mut(&key) {
                 Some(left) if *left > 0 => *left -= 1,
-                _ if self.unique && !seen.insert(key) => {
+                _ if self.unique && !self.seen.insert(key) => {
                     return Err(Error::fix(SqlState::UNIQUE, "two rows of one entry have one key"));
                 }
                 _ => kept[at] = true,
             }
         }
+        Ok(kept)
+    }
+
+    /// After the last rows: whether all that goes was there.
+    fn finish(&self) -> Result<()> {
         match self.taken.values().any(|left| *left > 0) {
             true => Err(Error::fix(SqlState::DATA, "a row that is to be deleted is not in the table")),
-            false => Ok(kept),
+            false => Ok(()),
         }
     }
 }

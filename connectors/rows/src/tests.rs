@@ -237,3 +237,19 @@ fn rows_that_repeat_go_one_by_one() {
     desk.apply(&same(1_000, -1)).unwrap();
     assert_eq!(table(&desk.store.state()).chunks.len(), 0);
 }
+
+/// Whole parts are large, and must not be put together: Arrow has no array of so many bytes of text.
+#[test]
+fn large_rows_stay_in_chunks_of_their_own() {
+    let mut desk = Desk::new(&["k"]);
+    let large = "x".repeat(40 << 20);
+    let rows = |key: i64| batch(&[((key, Some(large.clone())), 1)]);
+    let parts = Changes::from([(DatasetId(ID.into()), vec![rows(1), rows(2)])]);
+    desk.entries += 1;
+    desk.store.apply(position(desk.entries), Vec::new(), parts).unwrap();
+    let state = desk.store.state();
+    assert_eq!((table(&state).chunks.len(), table(&state).row_count()), (2, 2));
+    // The parts of an entry are one entry all the same.
+    let parts = Changes::from([(DatasetId(ID.into()), vec![batch(&[(row(3, 1), 1)]), batch(&[(row(3, 2), 1)])])]);
+    assert_eq!(desk.store.apply(position(9), Vec::new(), parts).unwrap_err().state(), SqlState::UNIQUE);
+}
