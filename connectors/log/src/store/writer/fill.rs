@@ -5,8 +5,9 @@
 //! while commits are small, the segment is filled with zeros ahead of them, after the waiters are answered. A large
 //! commit gains nothing, and would have its bytes written twice.
 //!
-//! Zeros are no frame, so what reads a segment stops there as it does at its end. They are cut when the segment is sealed
-//! and when the shard is closed; what a crash leaves of them is cut when it is opened.
+//! Zeros are no frame, so what reads a segment stops there as it does at its end. None are written beyond the length at which
+//! a segment is full, so one that is sealed ends with its last entry. They are cut when the shard is closed; what a crash
+//! leaves of them is cut when it is opened.
 
 use super::super::{Error, Result};
 use super::Writer;

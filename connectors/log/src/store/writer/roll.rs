@@ -17,8 +17,7 @@ impl Writer {
     /// Seals the last segment and begins the next. If that fails before anything was made durable, the shard goes on
     /// with the last segment and tries again at the next commit.
     pub(super) fn roll(&mut self) -> Result<()> {
-        // The next header notes how long this segment is.
-        self.end_filling()?;
+        debug_assert!(self.filled <= self.tail.position, "no zeros are written beyond where a segment is full");
         // After the roll the mark names the new segment, so all claims about the old one must have become true.
         self.sync_derived()?;
         let header = SegmentHeader {
