@@ -1,8 +1,10 @@
 //! `clicks$latest` is what remains of `clicks` when each key keeps its newest record, whatever way it is read.
 
-use super::desk::{Desk, attributes, clicks, context, contexts, rows, run};
+use super::desk::{Desk, attributes, clicks, context, contexts, definition, rows, run};
 use crate::store::{EntryKind, LogOptions, NewEntry, Offset, TrimPolicy};
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
 use datafusion_execution::memory_pool::GreedyMemoryPool;
 use polder_catalog::{Error, Principal, QueryId, ReadContext, Source, SqlState};
 use proptest::prelude::*;
@@ -190,4 +192,21 @@ async fn a_record_that_cannot_be_decoded_is_visible() {
     }
     let session = desk.session(&context(), &["clicks$latest"]).await;
     assert_eq!(run(&session, ALL).await, ["1 /a", "2 /b"]);
+}
+
+/// 0 and -0 are one key, so asking for both finds its row once.
+#[tokio::test]
+async fn a_key_that_is_asked_for_in_two_spellings_is_found_once() {
+    let desk = Desk::new();
+    let fields = [Field::new("height", DataType::Float64, false), Field::new("note", DataType::Utf8, true)];
+    desk.define(definition(7, "heights", &fields, 1, Some(1)));
+    let heights: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, 1.5]));
+    let notes: ArrayRef = Arc::new(StringArray::from(vec!["zero", "minus zero", "more"]));
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), vec![heights, notes]).unwrap();
+    desk.source.append_batch("heights", attributes("t"), rows).await.unwrap();
+    let session = desk.session(&context(), &["heights$latest"]).await;
+    // Nothing makes one zero of these two here, as the engine would.
+    let query =
+        "SELECT note FROM \"heights$latest\" WHERE height IN (CAST('0' AS DOUBLE), CAST('-0' AS DOUBLE), 1.5e0)";
+    assert_eq!(run(&session, query).await.iter().filter(|note| *note == "minus zero").count(), 1);
 }
