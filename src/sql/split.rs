@@ -18,6 +18,8 @@ pub struct Splitter {
     /// How much of `buffer` is behind us. Always before what must be seen together with its next byte.
     scanned: usize,
     state: State,
+    /// Where the state was last entered that is plain: what is before belongs to no identifier that goes on.
+    plain_from: usize,
     /// Nothing but space and comments so far.
     blank: bool,
     /// The line on which `buffer` starts, from 1.
@@ -54,7 +56,15 @@ enum Step {
 
 impl Default for Splitter {
     fn default() -> Self {
-        Self { buffer: String::new(), scanned: 0, state: State::Plain, blank: true, line: 1, statement_line: 1 }
+        Self {
+            buffer: String::new(),
+            scanned: 0,
+            state: State::Plain,
+            plain_from: 0,
+            blank: true,
+            line: 1,
+            statement_line: 1,
+        }
     }
 }
 
@@ -91,7 +101,7 @@ impl Splitter {
     pub fn take_rest(&mut self) -> String {
         let rest = std::mem::take(&mut self.buffer);
         self.line += newlines(&rest);
-        (self.scanned, self.state, self.blank) = (0, State::Plain, true);
+        (self.scanned, self.state, self.plain_from, self.blank) = (0, State::Plain, 0, true);
         let rest_of_line = rest.find('\n').filter(|end| rest[..*end].trim().is_empty());
         rest_of_line.map_or(rest.clone(), |end| rest[end + 1..].to_string())
     }
@@ -112,6 +122,9 @@ impl Splitter {
                 Step::Skip(bytes) => self.advance(bytes),
                 Step::Take(bytes, state) => {
                     self.advance(bytes);
+                    if state == State::Plain {
+                        self.plain_from = self.scanned;
+                    }
                     self.state = state;
                 }
                 Step::End => {
@@ -145,7 +158,7 @@ impl Splitter {
         let start = text.len() - text.trim_start().len();
         let blank = std::mem::replace(&mut self.blank, true);
         self.scanned = 0;
-        self.state = State::Plain;
+        (self.state, self.plain_from) = (State::Plain, 0);
         let first_line = self.line + newlines(&text[..start]);
         self.line += newlines(&text);
         if blank || text.trim().is_empty() {
@@ -194,8 +207,8 @@ impl Splitter {
 
     /// Whether an identifier reaches up to `back` bytes before here. A number alone is none: `1$a$` begins a quoted text.
     fn follows_identifier(&self, back: usize) -> bool {
-        let Some(before) = self.scanned.checked_sub(back) else { return false };
-        let before = &self.buffer.as_bytes()[..before];
+        let before = self.scanned.saturating_sub(back).max(self.plain_from);
+        let before = &self.buffer.as_bytes()[self.plain_from..before];
         let digits = before.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
         before[..before.len() - digits].last().is_some_and(|byte| is_identifier(*byte))
     }

@@ -102,6 +102,12 @@ fn each_statement_knows_its_line() {
     assert_eq!(lines, [1, 3, 5]);
 }
 
+/// The dollar that ends a text is part of no identifier, so another text may begin right behind it.
+#[test]
+fn one_dollar_quoted_text_may_follow_another() {
+    assert_eq!(split("SELECT $a$;$a$$$;--$$; x").len(), 2);
+}
+
 /// Texts made of what the splitter looks at, so that every pair of them meets.
 fn lexical_soup() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
