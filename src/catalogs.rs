@@ -50,9 +50,9 @@ pub(crate) enum Origin {
 
 impl Attached {
     /// Polder's own tables.
-    pub(crate) fn own() -> Self {
+    pub(crate) fn own(tables: &Arc<RowsSource>) -> Self {
         let definition = CatalogDefinition { connector: POLDER.to_string(), options: Vec::new() };
-        let source: Arc<dyn Source> = Arc::new(RowsSource::new(CatalogName::new(POLDER)));
+        let source: Arc<dyn Source> = Arc::clone(tables) as _;
         Self { definition, origin: Origin::Own, source: Ok(source) }
     }
 

@@ -15,7 +15,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use change::{Change, changes_of, entry_of};
+pub(crate) use change::{Change, changes_of, definitions_in, entry_of};
 pub(crate) use store::DefinitionStore;
 pub(crate) use table::{StoredColumn, TableDefinition, dataset_id};
 

@@ -4,7 +4,7 @@ use crate::catalogs::{Attached, Catalogs, Origin, POLDER};
 use crate::commit::Commit;
 use crate::config::Config;
 use crate::connectors;
-use crate::definitions::DefinitionStore;
+use crate::definitions::{DefinitionStore, TableDefinition};
 use crate::env::Env;
 use crate::follow::Followers;
 use crate::plan;
@@ -16,7 +16,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use polder_catalog::{CatalogName, Connector, Error, Kind, ReadContext, Registry, Result, Source, SqlState};
 use polder_log::LogSource;
-use polder_log::store::Attributes;
+use polder_log::store::{Attributes, Offset};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -146,6 +146,7 @@ impl EngineBuilder {
             _retention: retain::start(Weak::clone(engine)),
         }));
         engine.0.follow().await?;
+        engine.0.fill_tables();
         engine.0.drop_orphans().await;
         Ok(engine)
     }
@@ -199,6 +200,19 @@ impl Inner {
 }
 
 impl Inner {
+    /// Starts to fill Polder's own tables, if there are any; who needs them waits, and hears what fails.
+    fn fill_tables(self: &Arc<Self>) {
+        if self.catalogs().tables.values().any(TableDefinition::is_own) {
+            let engine = Arc::downgrade(self);
+            tokio::spawn(async move {
+                let Some(engine) = engine.upgrade() else { return };
+                if let Err(error) = engine.commit.tables().await {
+                    tracing::error!(%error, "the tables of Polder's own cannot be read");
+                }
+            });
+        }
+    }
+
     /// The topics; opens the log.
     pub(crate) async fn topics(&self) -> Result<&Arc<LogSource>> {
         let open = || async {
@@ -241,11 +255,24 @@ impl Inner {
     ///
     /// # Errors
     /// 55000 if the catalog does not follow the log any more; the context's, if that ends first.
-    pub(crate) async fn turn(&self, catalog: &str, context: &ReadContext) -> Result<OwnedMutexGuard<()>> {
+    pub(crate) async fn turn(&self, catalog: &str, context: &ReadContext) -> Result<Option<OwnedMutexGuard<()>>> {
+        if catalog == POLDER {
+            // The log decides who was first.
+            return Ok(None);
+        }
         let turn = self.turns.take(catalog, context).await?;
         let end = self.commit.log().await?.main().end().offset;
         self.followers.reached(catalog, end, context).await?;
-        Ok(turn)
+        Ok(Some(turn))
+    }
+
+    /// Waits until a catalog that the log writes shows everything before an offset.
+    ///
+    /// # Errors
+    /// 55000 if its follower is stalled; the context's, if that ends first.
+    pub(crate) async fn reached(&self, catalog: &str, offset: Offset, context: &ReadContext) -> Result<()> {
+        // Polder's own tables show what is durable.
+        if catalog == POLDER { Ok(()) } else { self.followers.reached(catalog, offset, context).await }
     }
 
     /// The topics, if the log was opened for them.
@@ -323,7 +350,7 @@ async fn attach_all(
         topics: definitions.topics,
         tables: definitions.tables,
         last_dataset: definitions.last_dataset,
-        own: Some(Attached::own()),
+        own: Some(Attached::own(commit.own())),
         ..Catalogs::default()
     };
     for (name, definition) in definitions.catalogs {

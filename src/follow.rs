@@ -11,14 +11,14 @@
 
 mod read;
 
-use crate::catalogs::Catalogs;
+use crate::catalogs::{Catalogs, POLDER};
 use crate::commit::Commit;
-use crate::definitions::TableDefinition;
 use futures::future::BoxFuture;
 use polder_catalog::{
     Applied, CatalogName, Entry, Error, Kind, ReadContext, Result, ShardName, Source, SqlState, Writer,
 };
 use polder_log::store::{MAIN, Offset, Shard};
+use polder_rows::RowsSource;
 use read::Reading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,7 +59,8 @@ impl Followers {
     /// Starts what is missing and stops what is no longer wanted. Called whenever definitions change.
     pub(crate) async fn adjust(&self, catalogs: &Catalogs, commit: &Commit) -> Result<()> {
         let mut tables: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
-        for table in catalogs.tables.values() {
+        // Polder's own tables are decided when their entries are written: nobody follows them.
+        for table in catalogs.tables.values().filter(|table| !table.is_own()) {
             tables.entry(&table.catalog).or_default().insert(table.id);
         }
         // One whose last table was dropped has yet to hear of it; one whose source is another now has not.
@@ -265,7 +266,24 @@ impl Follow {
     }
 }
 
-/// A table that was defined, for those who read parts of entries.
-pub(crate) fn is_in(table: &TableDefinition, catalog: &CatalogName) -> bool {
-    table.catalog == catalog.as_str()
+/// Fills Polder's own tables with what `main` has; nobody writes them meanwhile.
+///
+/// # Errors
+/// If an entry cannot be read, or does not fit the tables.
+pub(crate) async fn replay(main: &Shard, tables: &RowsSource) -> Result<()> {
+    let end = main.end().offset;
+    let writer = tables.writer().ok_or_else(|| Error::report("tables of Polder's own are not written"))?;
+    let mut reading = Reading::start(main.clone(), main.start()..end, CatalogName::new(POLDER), BTreeSet::new());
+    let mut at = main.start();
+    while let Some(read) = reading.next().await {
+        let read = read?;
+        if let Some(entry) = read.entry
+            && let Applied::Refused { reason } | Applied::Retry { reason, .. } = writer.apply(entry).await?
+        {
+            let message = format!("the tables do not follow the log beyond offset {}", at.0);
+            return Err(Error::new(Kind::Repair, SqlState::DAMAGED, message).with_detail(reason));
+        }
+        at = read.end;
+    }
+    if at < end { Err(Error::report("reading the log ended before its end")) } else { Ok(()) }
 }

@@ -53,6 +53,21 @@ impl ReadContext {
         }
     }
 
+    /// For another try at the same statement: all is as it was, but nothing is shared yet.
+    pub fn again(&self) -> Self {
+        let Inner { query, principal, deadline, cancellation, memory, partitions, pushdown, .. } = &*self.0;
+        ReadContextBuilder {
+            query: query.clone(),
+            principal: principal.clone(),
+            deadline: *deadline,
+            cancellation: cancellation.clone(),
+            memory: Arc::clone(memory),
+            partitions: *partitions,
+            pushdown: *pushdown,
+        }
+        .build()
+    }
+
     /// The query's id.
     pub fn query(&self) -> &QueryId {
         &self.0.query

@@ -33,6 +33,8 @@ pub struct DatasetDefinition {
     pub columns: Vec<ColumnDefinition>,
     /// The columns of the primary key; none if rows may repeat.
     pub key: Vec<ColumnId>,
+    /// Columns of which no two rows have the same values, unless one of them is NULL.
+    pub unique: Vec<Vec<ColumnId>>,
     /// Options of the dataset as a whole.
     pub options: BTreeMap<String, String>,
 }

@@ -1,11 +1,12 @@
 //! Changes of definitions, as entries hold them: JSON, one record, with a format version.
 
 use crate::commit::{Commit, log_error};
-use crate::definitions::{CatalogDefinition, Definitions, TableDefinition, view_statement};
+use crate::definitions::{CatalogDefinition, Definitions, TableDefinition, dataset_id, view_statement};
 use crate::sql;
-use polder_catalog::{CatalogName, TableName};
+use polder_catalog::{CatalogName, Definition, TableName};
 use polder_log::store::{Encoding, Entry, EntryKind, NewEntry, Offset};
 use polder_log::{TopicDefinition, store};
+use polder_rows::Proposal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -70,7 +71,8 @@ pub(crate) fn entry_of(entry: &mut NewEntry, changes: &[Change]) -> store::Resul
 pub(crate) async fn define(commit: &Commit, changes: &[Change]) -> polder_catalog::Result<Offset> {
     let mut entry = commit.new_entry(EntryKind::DEFINITION).await?;
     entry_of(&mut entry, changes).map_err(log_error)?;
-    commit.commit(entry).await
+    // This is how directories of the first format come into the log, and those had no tables.
+    commit.commit(entry, Proposal::default()).await
 }
 
 /// The changes in an entry of `main`: they are its first part, if it has any.
@@ -100,6 +102,18 @@ fn read(json: &[u8]) -> Result<Vec<Change>, String> {
     }
     let record: Record = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     Ok(record.changes)
+}
+
+/// What the changes define in a catalog.
+pub(crate) fn definitions_in(changes: &[Change], catalog: &CatalogName) -> Vec<Definition> {
+    let catalog = catalog.as_str();
+    let definition = |change: &Change| match change {
+        Change::CreateTable { table } if table.catalog == catalog => Some(Definition::Create(table.for_source())),
+        Change::AlterTable { table } if table.catalog == catalog => Some(Definition::Alter(table.for_source())),
+        Change::DropTable { id, catalog: of, .. } if of == catalog => Some(Definition::Drop(dataset_id(*id))),
+        _ => None,
+    };
+    changes.iter().filter_map(definition).collect()
 }
 
 impl Definitions {

@@ -1,5 +1,6 @@
 //! A table that the log writes into another catalog, as definitions keep it.
 
+use crate::catalogs::POLDER;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, DatasetId};
 use polder_log::store::SchemaId;
@@ -17,6 +18,9 @@ pub(crate) struct TableDefinition {
     pub(crate) columns: Vec<StoredColumn>,
     /// Ids of the columns of the primary key.
     pub(crate) key: Vec<u32>,
+    /// Ids of the columns of each unique constraint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unique: Vec<Vec<u32>>,
     pub(crate) options: BTreeMap<String, String>,
     /// Names the columns as they are now, for the parts of entries; greater with each change of them.
     pub(crate) version: u32,
@@ -40,6 +44,11 @@ impl TableDefinition {
         Arc::new(Schema::new(self.columns.iter().map(|column| Arc::clone(&column.field)).collect::<Vec<_>>()))
     }
 
+    /// Whether it is one of Polder's own: the log is its system of record.
+    pub(crate) fn is_own(&self) -> bool {
+        self.catalog == POLDER
+    }
+
     /// What names the columns in the log.
     pub(crate) fn schema_id(&self) -> SchemaId {
         SchemaId { dataset: self.id, schema: self.version }
@@ -59,6 +68,7 @@ impl TableDefinition {
             name: self.name.clone(),
             columns: self.columns.iter().map(StoredColumn::for_source).collect(),
             key: self.key.iter().map(|id| column_id(*id)).collect(),
+            unique: self.unique.iter().map(|ids| ids.iter().map(|id| column_id(*id)).collect()).collect(),
             options: self.options.clone(),
         }
     }

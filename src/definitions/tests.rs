@@ -54,6 +54,7 @@ fn table(id: u64, name: &str) -> TableDefinition {
         name: name.to_string(),
         columns: vec![StoredColumn { id: 4, field: Arc::new(field), options }],
         key: vec![4],
+        unique: vec![vec![4]],
         options: BTreeMap::new(),
         version: 7,
         last_column: 4,

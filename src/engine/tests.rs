@@ -4,6 +4,7 @@ use super::*;
 use crate::session::Outcome;
 use arrow::array::AsArray;
 use polder_catalog::SqlState;
+use polder_log::store::EntryKind;
 
 async fn open(directory: &Path) -> Engine {
     Engine::builder().data_dir(Some(directory.to_path_buf())).open().await.unwrap()
@@ -72,19 +73,56 @@ async fn tables_come_back_from_the_log() {
     assert_eq!(refused(&engine, "INSERT INTO t VALUES (101, 'again', 1)").await.state(), SqlState::UNIQUE);
 }
 
-/// Many claim one key, and one of them has it.
+/// A hundred claim one key. One of them has it, and the log says of each other one that it has not.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_has_the_key() {
-    let engine = Engine::builder().open().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
     run(&engine, "CREATE TABLE names (name TEXT PRIMARY KEY, owner BIGINT)").await.unwrap();
-    let claims = (0..20).map(|owner| {
+    let claims = (0..100).map(|owner| {
         let engine = engine.clone();
         tokio::spawn(async move { run(&engine, &format!("INSERT INTO names VALUES ('polder', {owner})")).await })
     });
     let claims: Vec<_> = futures::future::join_all(claims).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(claims.iter().filter(|claim| claim.is_ok()).count(), 1);
     assert!(claims.iter().flat_map(|claim| claim.as_ref().err()).all(|error| error.state() == SqlState::UNIQUE));
-    assert_eq!(run(&engine, "SELECT count(*) FROM names").await.unwrap(), ["1"]);
+    let owner = run(&engine, "SELECT owner FROM names").await.unwrap();
+    let winner = claims.iter().position(Result::is_ok).unwrap();
+    assert_eq!(owner, [winner.to_string()]);
+    let main = engine.0.commit.log().await.unwrap().main();
+    let kinds = main.read_from(Offset(0)).unwrap().map(|entry| entry.unwrap().header().kind);
+    assert_eq!(kinds.filter(|kind| *kind == EntryKind::REJECTION).count(), 99);
+    engine.close().await.unwrap();
+    assert_eq!(run(&open(directory.path()).await, "SELECT owner FROM names").await.unwrap(), owner);
+}
+
+/// What a statement has read still holds when its entry is decided, or it is done again.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_update_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    run(&engine, "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT)").await.unwrap();
+    run(&engine, "INSERT INTO t VALUES (1, 0), (2, 0)").await.unwrap();
+    let updates = (0..8).map(|client| {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            for _ in 0..10 {
+                let id = client % 2 + 1;
+                assert_eq!(
+                    run(&engine, &format!("UPDATE t SET n = n + 1 WHERE id = {id}")).await.unwrap(),
+                    ["UPDATE 1"]
+                );
+                let copy = "INSERT INTO t SELECT max(id) + 1, sum(n) FROM t";
+                assert_eq!(run(&engine, copy).await.unwrap(), ["INSERT 0 1"]);
+            }
+        })
+    });
+    futures::future::join_all(updates).await.into_iter().for_each(Result::unwrap);
+    let all = "SELECT concat(id, ' ', n) FROM t ORDER BY id";
+    let rows = run(&engine, all).await.unwrap();
+    assert_eq!((rows.len(), &rows[..2]), (82, &["1 40".to_string(), "2 40".to_string()][..]));
+    engine.close().await.unwrap();
+    assert_eq!(run(&open(directory.path()).await, all).await.unwrap(), rows);
 }
 
 #[tokio::test]

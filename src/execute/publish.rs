@@ -1,12 +1,13 @@
 //! Changing definitions: one statement at a time, durable before visible, and never half done.
 
-use crate::catalogs::Catalogs;
+use crate::catalogs::{Catalogs, POLDER};
 use crate::commit::log_error;
-use crate::definitions::entry_of;
+use crate::definitions::{definitions_in, entry_of};
 use crate::engine::{Engine, Inner};
 use crate::session::Session;
-use polder_catalog::{Error, ReadContext, Result};
+use polder_catalog::{CatalogName, Error, ReadContext, Result};
 use polder_log::store::{EntryKind, NewEntry, Offset};
+use polder_rows::{Changes, Proposal};
 use tokio::sync::OwnedMutexGuard;
 
 /// The right to change definitions, and the copy of them that is changed. It is given back when this is dropped or published:
@@ -47,16 +48,18 @@ impl Defining {
         }
         let mut entry = self.engine().commit.new_entry(EntryKind::DEFINITION).await?;
         entry_of(&mut entry, &changes).map_err(log_error)?;
-        self.publish_entry(entry).await.map(Some)
+        let definitions = definitions_in(&changes, &CatalogName::new(POLDER));
+        let proposal = self.engine().commit.propose(definitions, &Changes::default(), None).await?;
+        self.publish_entry(entry, proposal).await.map(Some)
     }
 
     /// The same with an entry that says it already, and more.
     ///
     /// What is on its way to the log cannot be called back, so a statement that is given up leaves the rest to a task of its
     /// own: what the log says and what is defined here never differ.
-    pub(super) async fn publish_entry(self, entry: NewEntry) -> Result<Offset> {
+    pub(super) async fn publish_entry(self, entry: NewEntry, proposal: Proposal) -> Result<Offset> {
         let publishing = tokio::spawn(async move {
-            let end = self.engine().commit.commit(entry).await?;
+            let end = self.engine().commit.commit(entry, proposal).await?;
             self.show().await;
             Ok(end)
         });

@@ -174,7 +174,9 @@ impl<'a> Resolver<'a> {
 
     async fn dataset(&self, name: TableName, columns: &BTreeSet<String>) -> Result<Arc<dyn TableProvider>> {
         let source = self.catalogs.get(name.catalog.as_str())?.source(name.catalog.as_str())?;
-        if self.catalogs.tables.contains_key(&name) {
+        if name.catalog.as_str() == POLDER {
+            self.engine.commit.tables().await?;
+        } else if self.catalogs.tables.contains_key(&name) {
             self.engine.followers.caught_up(name.catalog.as_str(), self.context).await?;
         }
         self.described(source, name, columns).await

@@ -2,13 +2,13 @@
 
 use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM, own_table};
 use crate::commit::log_error;
-use crate::definitions::{Change, StoredColumn, TableDefinition, entry_of};
+use crate::definitions::{Change, StoredColumn, TableDefinition, definitions_in, entry_of};
 use crate::engine::Inner;
 use crate::execute::define::{done, drop_dependents};
 use crate::execute::publish::Defining;
 use crate::execute::query;
 use crate::execute::resolve::{Resolver, Target, reference};
-use crate::execute::write;
+use crate::execute::write::{self, Draft};
 use crate::plan::Planner;
 use crate::session::{Outcome, Session};
 use crate::sql::{ColumnSpec, IfExists, Name, Query, TableChange, TableSpec};
@@ -16,7 +16,9 @@ use arrow::datatypes::{Field, SchemaRef};
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use datafusion::sql::sqlparser::ast::{ColumnDef, Ident, ObjectName};
-use polder_catalog::{Error, OptionKind, OptionSpec, Options, ReadContext, Result, SqlState, TableName, Writer};
+use polder_catalog::{
+    CatalogName, Error, OptionKind, OptionSpec, Options, ReadContext, Result, SqlState, TableName, Writer,
+};
 use polder_log::store::EntryKind;
 use polder_log::{KeyHash, Retention, TopicColumn, TopicDefinition};
 use std::collections::BTreeMap;
@@ -160,11 +162,12 @@ pub(super) async fn create_table(
     };
     let table = table(engine.next_dataset(), &name, &schema, &spec, writer.as_ref())?;
     writer.check_definition(&table.for_source())?;
-    let mut entry = engine.commit.new_entry(EntryKind::DEFINITION).await?;
-    entry_of(&mut entry, &[Change::CreateTable { table: table.clone() }]).map_err(log_error)?;
+    let change = Change::CreateTable { table: table.clone() };
+    let mut draft = Draft::new(engine, EntryKind::DEFINITION).await?;
+    entry_of(draft.entry(), std::slice::from_ref(&change)).map_err(log_error)?;
     // A query may take its time, so nobody else is kept from defining something meanwhile.
     let count = match &rows {
-        Some(query) => Some(write::fill(session, &context, &table, query, &mut entry).await?),
+        Some(query) => Some(write::fill(session, &context, &table, query, &mut draft).await?),
         None => None,
     };
     let mut defining = Defining::begin(session, &context).await?;
@@ -172,8 +175,11 @@ pub(super) async fn create_table(
     self::writer(&defining.catalogs, &name)?;
     defining.catalogs.last_dataset = defining.catalogs.last_dataset.max(table.id);
     defining.catalogs.tables.insert(name, table.clone());
-    let end = defining.publish_entry(entry).await?;
-    engine.followers.reached(&table.catalog, end, &context).await?;
+    let (entry, changes) = draft.finish();
+    let definitions = definitions_in(&[change], &CatalogName::new(POLDER));
+    let proposal = engine.commit.propose(definitions, &changes, None).await?;
+    let end = defining.publish_entry(entry, proposal).await?;
+    engine.reached(&table.catalog, end, &context).await?;
     match count {
         Some(count) => done(&format!("SELECT {count}")),
         None => done("CREATE TABLE"),
@@ -212,6 +218,7 @@ fn table(
         last_column: u32::try_from(columns.len()).unwrap_or(u32::MAX),
         columns,
         key,
+        unique: Vec::new(),
         options: spec.options.iter().cloned().collect(),
         version: 1,
     })
@@ -243,7 +250,7 @@ pub(super) async fn alter_table(session: &Session, name: Name, change: TableChan
     writer.check_definition(&table.for_source())?;
     defining.catalogs.tables.insert(table.full_name(), table);
     if let Some(end) = defining.publish().await? {
-        engine.followers.reached(name.catalog.as_str(), end, &context).await?;
+        engine.reached(name.catalog.as_str(), end, &context).await?;
     }
     done("ALTER TABLE")
 }
@@ -322,7 +329,7 @@ pub(super) async fn drop_table(session: &Session, name: Name, if_exists: bool, c
     drop_dependents(&mut defining, &context, &format!("table {name}"), cascade, stands_on)?;
     defining.catalogs.tables.remove(&name).ok_or_else(|| missing(&name))?;
     if let Some(end) = defining.publish().await? {
-        engine.followers.reached(name.catalog.as_str(), end, &context).await?;
+        engine.reached(name.catalog.as_str(), end, &context).await?;
     }
     done("DROP TABLE")
 }

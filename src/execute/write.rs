@@ -5,14 +5,15 @@
 
 mod change;
 mod copy;
+mod draft;
 mod keys;
 mod rows;
 mod topic;
 
 pub(crate) use copy::OPTIONS as COPY_OPTIONS;
+pub(super) use draft::Draft;
 pub(crate) use topic::append;
 
-use crate::commit::log_error;
 use crate::definitions::TableDefinition;
 use crate::engine::Inner;
 use crate::execute::query;
@@ -26,8 +27,9 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast;
 use polder_catalog::{Error, ReadContext, Result, SqlState};
 use polder_log::TopicDefinition;
-use polder_log::store::{NewEntry, Offset};
+use polder_log::store::Offset;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Something that statements write.
 pub(super) enum Writable {
@@ -42,7 +44,16 @@ pub(super) async fn insert(session: &Session, name: &Name, columns: &[String], q
     let rows = rows::Source::Query(query);
     let count = match writable(session, name, &context)? {
         Writable::Topic(topic) => topic::insert(session, &context, &topic, columns, rows).await?,
-        Writable::Table(table) => change::insert(session, &context, &table, columns, rows).await?,
+        Writable::Table(table) => {
+            let mut tries = Tries::of(&context);
+            loop {
+                let rows = rows::Source::Query(query);
+                let done = change::insert(session, &tries.next(), &table, columns, rows).await;
+                if let Some(count) = tries.settle(done).await? {
+                    break count;
+                }
+            }
+        }
     };
     Ok(Outcome::Done(format!("INSERT 0 {count}")))
 }
@@ -63,8 +74,14 @@ pub(super) async fn update(
         )
         .with_hint("append a newer one with INSERT: the newest of a key is what its $latest shows")),
         Writable::Table(table) => {
-            let count = change::update(session, &context, &table, assignments, condition).await?;
-            Ok(Outcome::Done(format!("UPDATE {count}")))
+            let mut tries = Tries::of(&context);
+            loop {
+                let (assignments, condition) = (assignments.clone(), condition.clone());
+                let done = change::update(session, &tries.next(), &table, assignments, condition).await;
+                if let Some(count) = tries.settle(done).await? {
+                    return Ok(Outcome::Done(format!("UPDATE {count}")));
+                }
+            }
         }
     }
 }
@@ -75,9 +92,56 @@ pub(super) async fn delete(session: &Session, name: &Name, condition: Option<ast
     let _guard = context.cancellation().clone().drop_guard();
     let count = match writable(session, name, &context)? {
         Writable::Topic(topic) => topic::delete(session, &context, &topic, condition).await?,
-        Writable::Table(table) => change::delete(session, &context, &table, condition).await?,
+        Writable::Table(table) => {
+            let mut tries = Tries::of(&context);
+            loop {
+                let done = change::delete(session, &tries.next(), &table, condition.clone()).await;
+                if let Some(count) = tries.settle(done).await? {
+                    break count;
+                }
+            }
+        }
     };
     Ok(Outcome::Done(format!("DELETE {count}")))
+}
+
+/// The tries of one statement: it is done again as long as what it reads changes before the log decides about it.
+struct Tries<'a> {
+    context: &'a ReadContext,
+    pause: Duration,
+}
+
+/// Pauses between tries, so that whoever keeps changing the rows may come to an end.
+const PAUSE_MIN: Duration = Duration::from_micros(100);
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+impl<'a> Tries<'a> {
+    fn of(context: &'a ReadContext) -> Self {
+        Self { context, pause: PAUSE_MIN }
+    }
+
+    /// What the next try reads under.
+    fn next(&self) -> ReadContext {
+        self.context.again()
+    }
+
+    /// What the statement has come to; none if it is to be tried again.
+    ///
+    /// # Errors
+    /// The try's own, unless another one may go better; the context's, if that ends first.
+    async fn settle<T>(&mut self, done: Result<T>) -> Result<Option<T>> {
+        match done {
+            Err(error) if error.state() == SqlState::SERIALIZATION => {
+                tokio::select! {
+                    () = tokio::time::sleep(self.pause) => {}
+                    error = self.context.stopped() => return Err(error),
+                }
+                self.pause = (self.pause * 2).min(PAUSE_MAX);
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
+    }
 }
 
 /// `COPY table [(columns)] FROM ...`.
@@ -109,7 +173,7 @@ pub(super) async fn fill(
     context: &ReadContext,
     table: &TableDefinition,
     query: &Query,
-    entry: &mut NewEntry,
+    draft: &mut Draft,
 ) -> Result<u64> {
     let schema = table.arrow_schema();
     let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
@@ -120,7 +184,7 @@ pub(super) async fn fill(
         let batch = change::of_schema(batch.columns().to_vec(), &schema)?;
         keys.add_first(&batch)?;
         count += batch.num_rows() as u64;
-        entry.add_batch(table.schema_id(), &batch).map_err(log_error)?;
+        draft.add(table, &batch, None)?;
     }
     Ok(count)
 }
@@ -157,7 +221,7 @@ pub(super) fn writable(session: &Session, name: &Name, context: &ReadContext) ->
 
 /// Waits until a table's own store shows everything before `offset`.
 async fn shown(engine: &Inner, table: &TableDefinition, offset: Offset, context: &ReadContext) -> Result<()> {
-    engine.followers.reached(&table.catalog, offset, context).await.map_err(|error| {
+    engine.reached(&table.catalog, offset, context).await.map_err(|error| {
         let what = error.detail().map(|detail| format!("{detail}; ")).unwrap_or_default();
         error.with_detail(format!("{what}the entry is in the log, and the table will show it"))
     })

@@ -1,8 +1,7 @@
 //! Reads entries for a follower on a thread that may block, and turns them into what a store is told.
 
 use crate::commit::{log_error, position};
-use crate::definitions::{Change, changes_of, dataset_id};
-use crate::follow::is_in;
+use crate::definitions::{changes_of, dataset_id, definitions_in};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::StreamExt;
@@ -144,22 +143,9 @@ impl Reader {
             let message = format!("entry {} of the log's shard main cannot be read", entry.header().number.0);
             Error::new(Kind::Repair, SqlState::DAMAGED, message).with_detail(detail)
         })?;
-        let mut definitions = Vec::new();
-        for change in changes {
-            match change {
-                Change::CreateTable { table } if is_in(&table, &self.catalog) => {
-                    self.tables.insert(table.id);
-                    definitions.push(Definition::Create(table.for_source()));
-                }
-                Change::AlterTable { table } if is_in(&table, &self.catalog) => {
-                    definitions.push(Definition::Alter(table.for_source()));
-                }
-                Change::DropTable { id, catalog, .. } if catalog == self.catalog.as_str() => {
-                    definitions.push(Definition::Drop(dataset_id(id)));
-                }
-                _ => {}
-            }
-        }
+        let definitions = definitions_in(&changes, &self.catalog);
+        let created = definitions.iter().filter(|definition| matches!(definition, Definition::Create(_)));
+        self.tables.extend(created.filter_map(|definition| definition.dataset().0.parse::<u64>().ok()));
         Ok(definitions)
     }
 }

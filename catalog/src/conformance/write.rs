@@ -251,6 +251,7 @@ fn definition(name: &str, rows: &Schema, schema: String) -> DatasetDefinition {
         name: name.to_string(),
         columns: rows.fields().iter().enumerate().map(column).collect(),
         key: vec![ColumnId("c0".into())],
+        unique: Vec::new(),
         options: BTreeMap::new(),
     }
 }

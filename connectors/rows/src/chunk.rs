@@ -78,9 +78,12 @@ impl Chunk {
 
     /// Without the rows at these places, which are here and not deleted. None if no row is left.
     pub(crate) fn without(&self, places: &[usize]) -> Result<Option<Self>, ArrowError> {
-        let mut bits = MutableBuffer::from_len_zeroed(self.len().div_ceil(8));
+        let bytes = self.len().div_ceil(8);
+        let mut bits = MutableBuffer::from_len_zeroed(bytes);
         if let Some(deleted) = &self.deleted {
-            deleted.set_indices().for_each(|at| set_bit(bits.as_slice_mut(), at));
+            // It was made below, so its first bit is the first of its first byte.
+            debug_assert_eq!(deleted.offset(), 0);
+            bits.as_slice_mut().copy_from_slice(&deleted.values()[..bytes]);
         }
         places.iter().for_each(|at| set_bit(bits.as_slice_mut(), *at));
         let deleted = BooleanBuffer::new(bits.into(), 0, self.len());

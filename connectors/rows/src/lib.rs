@@ -17,8 +17,13 @@
 //! 3. A lookup by key reads the row and no other.
 
 mod chunk;
+mod history;
 mod index;
+mod part;
+mod path;
+mod plan;
 mod provider;
+mod reads;
 mod source;
 mod store;
 mod table;
@@ -27,4 +32,6 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use reads::Reads;
 pub use source::RowsSource;
+pub use store::{Changes, Proposal};

@@ -1,11 +1,14 @@
 //! The scan verb: a table as DataFusion sees it, and the stream of its rows.
 
+use crate::path::{Kind, Path};
+use crate::reads::Snapshot;
 use crate::table::{Table, defect};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion_common::stats::Precision;
-use datafusion_common::{Constraint, Constraints, Result, ScalarValue, Statistics};
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Column, Constraint, Constraints, DFSchema, Result, ScalarValue, Statistics};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion_physical_plan::ExecutionPlan;
@@ -19,14 +22,17 @@ use std::sync::Arc;
 pub(crate) struct RowsTable {
     catalog: CatalogName,
     table: Arc<Table>,
+    snapshot: Arc<Snapshot>,
     context: ReadContext,
     constraints: Constraints,
 }
 
 impl RowsTable {
-    pub(crate) fn new(catalog: CatalogName, table: Arc<Table>, context: ReadContext) -> Self {
-        let key = table.has_key().then(|| Constraint::PrimaryKey(table.key.to_vec()));
-        Self { catalog, table, context, constraints: Constraints::new_unverified(key.into_iter().collect()) }
+    pub(crate) fn new(catalog: CatalogName, table: Arc<Table>, snapshot: Arc<Snapshot>, context: ReadContext) -> Self {
+        let key = table.has_key().then(|| Constraint::PrimaryKey(table.key().to_vec()));
+        let unique = table.unique().map(|columns| Constraint::Unique(columns.to_vec()));
+        let constraints = Constraints::new_unverified(key.into_iter().chain(unique).collect());
+        Self { catalog, table, snapshot, context, constraints }
     }
 
     /// The column of the key that a filter sets equal to a constant.
@@ -41,18 +47,70 @@ impl RowsTable {
 
     fn key_column(&self, name: &str, value: &ScalarValue) -> Option<(usize, ScalarValue)> {
         let at = self.table.schema.index_of(name).ok()?;
-        let is_key = self.table.has_key() && self.table.key.contains(&at);
         let same_type = value.data_type() == *self.table.schema.field(at).data_type();
-        (is_key && same_type && !value.is_null()).then(|| (at, value.clone()))
+        (same_type && !value.is_null()).then(|| (at, value.clone()))
     }
 
-    /// The key that the filters ask for, if they say all of it.
-    fn lookup(&self, filters: &[Expr]) -> Option<Vec<ScalarValue>> {
+    fn is_in_key(&self, column: usize) -> bool {
+        self.table.paths.iter().any(|path| path.kind != Kind::Whole && path.columns.contains(&column))
+    }
+
+    /// The path by which the filters ask for one row, and its key, if they say all of it.
+    fn lookup(&self, filters: &[Expr]) -> Option<Lookup> {
+        if !self.context.pushdown() {
+            return None;
+        }
         let known: Vec<_> = filters.iter().filter_map(|filter| self.key_of(filter)).collect();
         let value = |at: &usize| known.iter().find(|(column, _)| column == at).map(|(_, value)| value.clone());
-        let lookup = self.table.key.iter().map(value).collect::<Option<Vec<_>>>();
-        lookup.filter(|_| self.context.pushdown() && self.table.has_key())
+        let key = |path: &Path| path.columns.iter().map(value).collect::<Option<Vec<_>>>();
+        let unique = self.table.paths.iter().enumerate().filter(|(_, path)| path.kind != Kind::Whole);
+        unique.filter_map(|(path, known)| Some(Lookup { path, key: key(known)? })).next()
     }
+
+    /// Notes what is read, if anybody will ask: the rows that meet the filters.
+    fn note(&self, session: &dyn Session, filters: &[Expr]) -> Result<()> {
+        if !self.snapshot.is_noted() {
+            return Ok(());
+        }
+        let schema = DFSchema::try_from(Arc::clone(&self.table.schema))?;
+        let all = filters.iter().cloned().reduce(Expr::and);
+        let condition = all.map(|all| session.create_physical_expr(unqualified(all)?, &schema)).transpose()?;
+        self.snapshot.note(&self.table, condition);
+        Ok(())
+    }
+}
+
+/// One row, by a key.
+#[derive(Clone, Debug)]
+struct Lookup {
+    /// Its place among those of the table.
+    path: usize,
+    key: Vec<ScalarValue>,
+}
+
+/// The filters of a scan name the table; its schema does not.
+fn unqualified(filter: Expr) -> Result<Expr> {
+    let bare = |expr| match expr {
+        Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::from_name(column.name)))),
+        other => Ok(Transformed::no(other)),
+    };
+    Ok(filter.transform(bare)?.data)
+}
+
+/// Whether a filter means the same whenever and wherever it is evaluated.
+fn is_plain(filter: &Expr) -> bool {
+    let is_other = |expr: &Expr| {
+        Ok(match expr {
+            Expr::OuterReferenceColumn(..)
+            | Expr::ScalarSubquery(_)
+            | Expr::InSubquery(_)
+            | Expr::Exists(_)
+            | Expr::Placeholder(_)
+            | Expr::ScalarVariable(..) => true,
+            other => other.is_volatile_node(),
+        })
+    };
+    !filter.exists(is_other).unwrap_or(true)
 }
 
 #[async_trait]
@@ -69,9 +127,13 @@ impl TableProvider for RowsTable {
         TableType::Base
     }
 
-    /// A key leads to its row; whether it has that key, and all else, is checked where the rows arrive.
+    /// A key leads to its row, and what is read is noted with its condition; both are checked where the rows arrive.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match self.context.pushdown() && self.key_of(filter).is_some() {
+        let is_taken = |filter: &Expr| {
+            self.context.pushdown() && self.key_of(filter).is_some_and(|(at, _)| self.is_in_key(at))
+                || self.snapshot.is_noted() && is_plain(filter)
+        };
+        let support = |filter: &&Expr| match is_taken(filter) {
             true => TableProviderFilterPushDown::Inexact,
             false => TableProviderFilterPushDown::Unsupported,
         };
@@ -80,11 +142,12 @@ impl TableProvider for RowsTable {
 
     async fn scan(
         &self,
-        _: &dyn Session,
+        session: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.note(session, filters)?;
         let projection = projection.cloned().unwrap_or_else(|| (0..self.table.schema.fields().len()).collect());
         let scan = RowsScan {
             schema: Arc::new(self.table.schema.project(&projection)?),
@@ -104,7 +167,7 @@ struct RowsScan {
     table: Arc<Table>,
     schema: SchemaRef,
     projection: Vec<usize>,
-    lookup: Option<Vec<ScalarValue>>,
+    lookup: Option<Lookup>,
     limit: Option<usize>,
     partitions: usize,
 }
@@ -120,9 +183,9 @@ impl Scan for RowsScan {
         let limit = self.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
         let how = match &self.lookup {
             None => format!("{} rows in {} chunks", self.table.row_count(), self.table.chunks.len()),
-            Some(key) => {
+            Some(Lookup { path, key }) => {
                 let key: Vec<_> = key.iter().map(ToString::to_string).collect();
-                format!("by the primary key ({})", key.join(", "))
+                format!("by {} ({})", self.table.name_of(*path), key.join(", "))
             }
         };
         format!("{name} ({}){limit}: {how}", columns.join(", "))
@@ -171,7 +234,7 @@ struct Rows {
     table: Arc<Table>,
     projection: Vec<usize>,
     /// Taken at the first poll.
-    lookup: Option<Vec<ScalarValue>>,
+    lookup: Option<Lookup>,
     /// Rows that may still be given.
     left: usize,
     batch_rows: usize,
@@ -184,9 +247,9 @@ struct Rows {
 
 impl Rows {
     fn next(&mut self) -> Result<Option<RecordBatch>> {
-        if let Some(key) = self.lookup.take() {
+        if let Some(Lookup { path, key }) = self.lookup.take() {
             let key = key.iter().map(|value| value.to_array()).collect::<Result<Vec<ArrayRef>>>()?;
-            if let Some(found) = self.table.look_up(&key)? {
+            if let Some(found) = self.table.look_up(&self.table.paths[path], &key)? {
                 // Nothing else is read.
                 self.chunk = usize::MAX;
                 self.found = found;

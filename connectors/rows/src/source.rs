@@ -1,13 +1,14 @@
 //! The tables as a source.
 
 use crate::provider::RowsTable;
-use crate::store::{State, Store};
+use crate::reads::{Reads, Snapshot};
+use crate::store::{Changes, Proposal, Store};
 use crate::table::Table;
 use crate::write::RowsWriter;
 use async_trait::async_trait;
 use polder_catalog::{
-    Capabilities, CatalogName, Check, Column, Dataset, DatasetEntry, DatasetKind, ReadContext, Result, Source, Support,
-    Writer,
+    Capabilities, CatalogName, Check, Column, Dataset, DatasetEntry, DatasetKind, Definition, Position, ReadContext,
+    Result, Source, Support, Writer,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,19 +20,46 @@ pub struct RowsSource {
     store: Arc<Store>,
 }
 
-/// What the reads of one query share.
-struct Snapshot(Arc<State>);
-
 impl RowsSource {
     /// The tables of this catalog.
     pub fn new(name: CatalogName) -> Self {
-        Self { name, store: Arc::default() }
+        let store = Arc::new(Store::new(name.clone()));
+        Self { name, store }
     }
 
-    fn snapshot(&self, context: &ReadContext) -> Result<Arc<State>> {
+    /// Shows what is durable from now on: how many entries of the log are. Until then, everything that is applied.
+    pub fn show_durable(&self, durable: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.store.show_durable(durable);
+    }
+
+    /// Lets a statement that writes read the newest tables, also what is decided and not durable yet: its own entry comes after
+    /// it. Called before anything is read under this context. What it reads is noted.
+    pub fn read_newest(&self, context: &ReadContext) -> Reads {
+        let reads = Reads::default();
+        context.shared(&self.name, || Snapshot::new(self.store.newest(), Some(reads.clone())));
+        reads
+    }
+
+    /// Makes of changes what [`decide`](Self::decide) takes, in the caller's thread.
+    ///
+    /// # Errors
+    /// 42P01 for a table that is not there, 42804 for other columns than its own.
+    pub fn propose(&self, definitions: Vec<Definition>, changes: &Changes, reads: Option<Reads>) -> Result<Proposal> {
+        self.store.propose(&self.store.newest(), definitions, changes, reads)
+    }
+
+    /// Decides about an entry when the log takes it, knowing how many entries it has, and which position the entry will make.
+    /// What was decided before and did not come into the log is taken back first.
+    ///
+    /// # Errors
+    /// 40001 if what it has read has changed, 23505 if a key is there already: then nothing has happened.
+    pub fn decide(&self, after: u64, position: Position, proposal: &Proposal) -> Result<()> {
+        self.store.decide(after, position, proposal)
+    }
+
+    fn snapshot(&self, context: &ReadContext) -> Result<Arc<Snapshot>> {
         context.check()?;
-        let snapshot = context.shared(&self.name, || Snapshot(self.store.state()));
-        Ok(Arc::clone(&snapshot.0))
+        Ok(context.shared(&self.name, || Snapshot::new(self.store.shown(), None)))
     }
 }
 
@@ -50,14 +78,14 @@ impl Source for RowsSource {
 
     async fn schemas(&self, context: &ReadContext) -> Result<Vec<String>> {
         let snapshot = self.snapshot(context)?;
-        let schemas = snapshot.tables.values().map(|table| table.definition.schema.clone());
+        let schemas = snapshot.state.tables.values().map(|table| table.definition.schema.clone());
         let schemas: BTreeSet<String> = schemas.chain([self.default_schema().to_string()]).collect();
         Ok(schemas.into_iter().collect())
     }
 
     async fn datasets(&self, context: &ReadContext, schema: &str) -> Result<Vec<DatasetEntry>> {
         let snapshot = self.snapshot(context)?;
-        let tables = snapshot.tables.values().filter(|table| table.definition.schema == schema);
+        let tables = snapshot.state.tables.values().filter(|table| table.definition.schema == schema);
         let mut entries: Vec<DatasetEntry> = tables.map(|table| entry(table)).collect();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
@@ -65,14 +93,14 @@ impl Source for RowsSource {
 
     async fn dataset(&self, context: &ReadContext, schema: &str, table: &str) -> Result<Option<Dataset>> {
         let snapshot = self.snapshot(context)?;
-        let Some(table) = snapshot.named(schema, table) else { return Ok(None) };
-        let provider = RowsTable::new(self.name.clone(), Arc::clone(table), context.clone());
+        let Some(table) = snapshot.state.named(schema, table) else { return Ok(None) };
+        let provider = RowsTable::new(self.name.clone(), Arc::clone(table), Arc::clone(&snapshot), context.clone());
         Ok(Some(Dataset { entry: entry(table), columns: columns(table), provider: Arc::new(provider) }))
     }
 
     async fn check(&self, context: &ReadContext) -> Vec<Check> {
         match self.snapshot(context) {
-            Ok(state) => vec![Check::ok("reachable", format!("{} tables", state.tables.len()))],
+            Ok(snapshot) => vec![Check::ok("reachable", format!("{} tables", snapshot.state.tables.len()))],
             Err(error) => vec![Check::failed("reachable", error.to_string(), None)],
         }
     }

@@ -1,17 +1,19 @@
 //! Tables are what a map says, whatever entries made them, also for those who began to read before.
 
 use crate::chunk::Chunk;
-use crate::store::{Changes, State, Store};
+use crate::reads::{Reads, Snapshot};
+use crate::store::{Changes, Proposal, State, Store};
 use crate::table::Table;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use polder_catalog::{
-    ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Definition, Offset, Position, ShardName, SqlState,
-    WEIGHT_COLUMN,
+    CatalogName, ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Definition, Offset, Position, ShardName,
+    SqlState, WEIGHT_COLUMN,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const ID: &str = "7";
 
@@ -26,6 +28,7 @@ fn definition(key: &[&str]) -> DatasetDefinition {
         schema: "public".to_string(),
         name: "t".to_string(),
         columns: vec![column("k", DataType::Int64, false), column("v", DataType::Utf8, true)],
+        unique: Vec::new(),
         key: key.iter().map(|id| ColumnId((*id).into())).collect(),
         options: BTreeMap::new(),
     }
@@ -59,19 +62,19 @@ struct Desk {
 
 impl Desk {
     fn new(key: &[&str]) -> Self {
-        let mut desk = Self { store: Store::default(), entries: 0 };
+        let mut desk = Self { store: Store::new(CatalogName::new("polder")), entries: 0 };
         desk.define(Definition::Create(definition(key)));
         desk
     }
 
     fn define(&mut self, definition: Definition) {
         self.entries += 1;
-        self.store.apply(position(self.entries), vec![definition], Changes::new()).unwrap();
+        self.store.apply(position(self.entries), vec![definition], &Changes::new()).unwrap();
     }
 
     fn apply(&mut self, rows: &[(Row, i64)]) -> polder_catalog::Result<()> {
         self.entries += 1;
-        self.store.apply(position(self.entries), Vec::new(), changes(rows))
+        self.store.apply(position(self.entries), Vec::new(), &changes(rows))
     }
 }
 
@@ -119,18 +122,17 @@ proptest! {
                 }
             }
             desk.apply(&entry).unwrap();
-            seen.push((desk.store.state(), model.clone()));
+            seen.push((desk.store.shown(), model.clone()));
         }
-        for (at, (state, model)) in seen.iter().enumerate() {
+        for (state, model) in &seen {
             let expected: Vec<Row> = model.values().cloned().collect();
             prop_assert_eq!(sorted(state), expected);
             for key in 0..42 {
                 let wanted: ArrayRef = Arc::new(Int64Array::from(vec![key]));
-                let found = table(state).look_up(&[wanted]).unwrap();
+                let found = table(state).look_up(&table(state).paths[0], &[wanted]).unwrap();
                 let found = found.map(|found| found.iter().flat_map(rows_of).collect::<Vec<_>>());
                 let expected: Vec<Row> = model.get(&key).cloned().into_iter().collect();
-                let is_newest = at + 1 == seen.len();
-                prop_assert!(found == Some(expected.clone()) || found.is_none() && !is_newest, "{key}: {found:?}");
+                prop_assert_eq!(found, Some(expected));
             }
         }
     }
@@ -154,7 +156,7 @@ proptest! {
             }
         }
         model.sort();
-        prop_assert_eq!(sorted(&desk.store.state()), model);
+        prop_assert_eq!(sorted(&desk.store.shown()), model);
     }
 }
 
@@ -163,10 +165,10 @@ fn an_entry_may_take_the_keys_that_it_frees() {
     let mut desk = Desk::new(&["k"]);
     desk.apply(&[(row(1, 1), 1), (row(2, 2), 1)]).unwrap();
     desk.apply(&[(row(1, 1), -1), (row(2, 1), 1), (row(2, 2), -1), (row(1, 2), 1)]).unwrap();
-    assert_eq!(sorted(&desk.store.state()), [row(1, 2), row(2, 1)]);
+    assert_eq!(sorted(&desk.store.shown()), [row(1, 2), row(2, 1)]);
     // What an entry adds and takes away again was never there.
     desk.apply(&[(row(9, 1), 1), (row(9, 1), -1)]).unwrap();
-    assert_eq!(sorted(&desk.store.state()), [row(1, 2), row(2, 1)]);
+    assert_eq!(sorted(&desk.store.shown()), [row(1, 2), row(2, 1)]);
 }
 
 #[test]
@@ -181,7 +183,7 @@ fn an_entry_that_does_not_fit_has_no_effect() {
     ];
     for (entry, state) in cases {
         assert_eq!(desk.apply(entry).unwrap_err().state(), state);
-        assert_eq!(sorted(&desk.store.state()), [row(1, 1)]);
+        assert_eq!(sorted(&desk.store.shown()), [row(1, 1)]);
     }
     desk.apply(&[(row(2, 1), 1)]).unwrap();
 }
@@ -192,11 +194,11 @@ fn many_small_entries_make_few_chunks_and_deleted_rows_go() {
     for key in 0..3_000 {
         desk.apply(&[(row(key, 1), 1)]).unwrap();
     }
-    assert!(table(&desk.store.state()).chunks.len() < 16);
+    assert!(table(&desk.store.shown()).chunks.len() < 16);
     for key in 0..2_900 {
         desk.apply(&[(row(key, 1), -1)]).unwrap();
     }
-    let state = desk.store.state();
+    let state = desk.store.shown();
     let held: usize = table(&state).chunks.iter().map(|chunk| Chunk::len(chunk)).sum();
     assert_eq!(table(&state).row_count(), 100);
     assert!(held <= 200, "{held} rows are held for 100");
@@ -218,8 +220,8 @@ fn columns_come_and_go_and_rows_are_found_all_the_same() {
         let fields = [Field::new("k", DataType::Int64, false), Field::new("n", DataType::Int64, true)];
         let fields: Vec<_> = fields.into_iter().chain([Field::new(WEIGHT_COLUMN, DataType::Int64, false)]).collect();
         let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![keys, numbers, weights]).unwrap();
-        desk.store.apply(position(9), Vec::new(), Changes::from([(DatasetId(ID.into()), vec![rows])])).unwrap();
-        let state = desk.store.state();
+        desk.store.apply(position(9), Vec::new(), &Changes::from([(DatasetId(ID.into()), vec![rows])])).unwrap();
+        let state = desk.store.shown();
         let chunks = &table(&state).chunks;
         let live: usize = chunks.iter().map(|chunk| chunk.live()).sum();
         assert_eq!(live, 2);
@@ -232,10 +234,10 @@ fn rows_that_repeat_go_one_by_one() {
     let same = |count: usize, weight| vec![(row(1, 1), weight); count];
     desk.apply(&same(5_000, 1)).unwrap();
     desk.apply(&same(4_000, -1)).unwrap();
-    assert_eq!(sorted(&desk.store.state()).len(), 1_000);
+    assert_eq!(sorted(&desk.store.shown()).len(), 1_000);
     assert_eq!(desk.apply(&same(1_001, -1)).unwrap_err().state(), SqlState::DATA);
     desk.apply(&same(1_000, -1)).unwrap();
-    assert_eq!(table(&desk.store.state()).chunks.len(), 0);
+    assert_eq!(table(&desk.store.shown()).chunks.len(), 0);
 }
 
 /// Whole parts are large, and must not be put together: Arrow has no array of so many bytes of text.
@@ -246,10 +248,178 @@ fn large_rows_stay_in_chunks_of_their_own() {
     let rows = |key: i64| batch(&[((key, Some(large.clone())), 1)]);
     let parts = Changes::from([(DatasetId(ID.into()), vec![rows(1), rows(2)])]);
     desk.entries += 1;
-    desk.store.apply(position(desk.entries), Vec::new(), parts).unwrap();
-    let state = desk.store.state();
+    desk.store.apply(position(desk.entries), Vec::new(), &parts).unwrap();
+    let state = desk.store.shown();
     assert_eq!((table(&state).chunks.len(), table(&state).row_count()), (2, 2));
     // The parts of an entry are one entry all the same.
     let parts = Changes::from([(DatasetId(ID.into()), vec![batch(&[(row(3, 1), 1)]), batch(&[(row(3, 2), 1)])])]);
-    assert_eq!(desk.store.apply(position(9), Vec::new(), parts).unwrap_err().state(), SqlState::UNIQUE);
+    assert_eq!(desk.store.apply(position(9), Vec::new(), &parts).unwrap_err().state(), SqlState::UNIQUE);
+}
+
+/// Entries that the log takes, loses or shows later, as the store's own promises have it.
+struct Log {
+    desk: Desk,
+    entries: u64,
+    durable: Arc<AtomicU64>,
+}
+
+impl Log {
+    fn new(key: &[&str]) -> Self {
+        let (desk, durable) = (Desk::new(key), Arc::new(AtomicU64::new(0)));
+        let told = Arc::clone(&durable);
+        desk.store.show_durable(move || told.load(Ordering::Relaxed));
+        Self { desk, entries: 0, durable }
+    }
+
+    fn propose(&self, rows: &[(Row, i64)], reads: Option<Reads>) -> Proposal {
+        self.desk.store.propose(&self.desk.store.newest(), Vec::new(), &changes(rows), reads).unwrap()
+    }
+
+    fn decide(&mut self, proposal: &Proposal) -> polder_catalog::Result<()> {
+        self.desk.store.decide(self.entries, position(self.entries), proposal)?;
+        self.entries += 1;
+        Ok(())
+    }
+
+    fn write(&mut self, rows: &[(Row, i64)]) -> polder_catalog::Result<()> {
+        let proposal = self.propose(rows, None);
+        self.decide(&proposal)
+    }
+
+    fn sync(&self) {
+        self.durable.store(self.entries, Ordering::Relaxed);
+    }
+
+    /// The disk refuses what is not durable yet.
+    fn fail(&mut self) {
+        self.entries = self.durable.load(Ordering::Relaxed);
+    }
+}
+
+/// What was decided is seen by who comes next and by nobody else, until it is durable.
+#[test]
+fn only_what_is_durable_is_shown() {
+    let mut log = Log::new(&["k"]);
+    log.write(&[(row(1, 1), 1)]).unwrap();
+    assert_eq!(sorted(&log.desk.store.shown()), []);
+    assert_eq!(log.write(&[(row(1, 2), 1)]).unwrap_err().state(), SqlState::UNIQUE);
+    log.write(&[(row(2, 1), 1)]).unwrap();
+    log.durable.store(1, Ordering::Relaxed);
+    assert_eq!(sorted(&log.desk.store.shown()), [row(1, 1)]);
+    log.sync();
+    assert_eq!(sorted(&log.desk.store.shown()), [row(1, 1), row(2, 1)]);
+}
+
+proptest! {
+    /// Whatever the log loses, the tables are what it has, keys are found in them, and those that were freed or taken by what
+    /// was lost are not.
+    #[test]
+    fn what_the_log_does_not_take_never_was(
+        steps in prop::collection::vec((0u8..10, 0i64..6, 0u32..4), 1..60),
+    ) {
+        let mut log = Log::new(&["k"]);
+        let mut newest: BTreeMap<i64, Row> = BTreeMap::new();
+        let mut durable = newest.clone();
+        for (step, key, value) in steps {
+            match step {
+                0 => {
+                    log.fail();
+                    newest = durable.clone();
+                }
+                1 | 2 => {
+                    log.sync();
+                    durable = newest.clone();
+                }
+                _ => {
+                    let old = newest.get(&key).cloned();
+                    let mut entry: Vec<_> = old.iter().map(|old| (old.clone(), -1)).collect();
+                    if value > 0 {
+                        entry.push((row(key, value), 1));
+                    }
+                    // A statement that was planned on what is lost since fails or conflicts; this one is planned anew.
+                    let empty = Changes::new();
+                    let nothing = log.desk.store.propose(&State::default(), Vec::new(), &empty, None).unwrap();
+                    log.desk.store.decide(log.entries, position(0), &nothing).unwrap();
+                    log.entries += 1;
+                    log.write(&entry).unwrap();
+                    newest.remove(&key);
+                    if value > 0 {
+                        newest.insert(key, row(key, value));
+                    }
+                }
+            }
+            prop_assert_eq!(sorted(&log.desk.store.shown()), durable.values().cloned().collect::<Vec<_>>());
+            let shown = log.desk.store.shown();
+            for key in 0..7 {
+                let wanted: ArrayRef = Arc::new(Int64Array::from(vec![key]));
+                let found = table(&shown).look_up(&table(&shown).paths[0], &[wanted]).unwrap().unwrap();
+                let found: Vec<Row> = found.iter().flat_map(rows_of).collect();
+                prop_assert_eq!(found, durable.get(&key).cloned().into_iter().collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+fn reads(log: &Log, condition: Option<i64>) -> Reads {
+    let reads = Reads::default();
+    let newest = log.desk.store.newest();
+    let schema = Arc::clone(&table(&newest).schema);
+    let condition = condition.map(|key| {
+        let column = datafusion::physical_expr::expressions::col("k", &schema).unwrap();
+        let key = datafusion::physical_expr::expressions::lit(key);
+        datafusion::physical_expr::expressions::binary(column, datafusion::logical_expr::Operator::Eq, key, &schema)
+            .unwrap()
+    });
+    let snapshot = Snapshot::new(Arc::clone(&newest), Some(reads.clone()));
+    snapshot.note(table(&newest), condition);
+    reads
+}
+
+/// Rows that come are noticed like rows that go; others are none of its business; and what stood on something that the log
+/// did not take must be done again.
+#[test]
+fn what_was_read_must_still_hold() {
+    let mut log = Log::new(&["k"]);
+    log.write(&[(row(1, 1), 1), (row(2, 1), 1)]).unwrap();
+    log.sync();
+    let conflicts = |log: &mut Log, reads: Reads| {
+        let proposal = log.propose(&[(row(9, 1), 1), (row(9, 1), -1)], Some(reads));
+        match log.decide(&proposal) {
+            Ok(()) => false,
+            Err(error) => {
+                assert_eq!(error.state(), SqlState::SERIALIZATION);
+                true
+            }
+        }
+    };
+    let (of_one, of_three, all) = (reads(&log, Some(1)), reads(&log, Some(3)), reads(&log, None));
+    log.write(&[(row(2, 1), -1), (row(2, 2), 1)]).unwrap();
+    assert!(!conflicts(&mut log, of_one.clone()) && !conflicts(&mut log, of_three.clone()));
+    assert!(conflicts(&mut log, all));
+    log.write(&[(row(1, 1), -1)]).unwrap();
+    assert!(conflicts(&mut log, of_one) && !conflicts(&mut log, of_three.clone()));
+    log.write(&[(row(3, 1), 1)]).unwrap();
+    assert!(conflicts(&mut log, of_three));
+    let of_three = reads(&log, Some(3));
+    log.fail();
+    assert!(conflicts(&mut log, of_three));
+    let of_one = reads(&log, Some(1));
+    assert!(!conflicts(&mut log, of_one));
+}
+
+#[test]
+fn a_unique_constraint_compares_what_is_not_null() {
+    let mut desk = Desk::new(&["k"]);
+    let mut unique = definition(&["k"]);
+    unique.unique.push(vec![ColumnId("v".into())]);
+    desk.define(Definition::Alter(unique));
+    desk.apply(&[(row(1, 1), 1), (row(2, 0), 1), (row(3, 0), 1)]).unwrap();
+    assert_eq!(desk.apply(&[(row(4, 1), 1)]).unwrap_err().state(), SqlState::UNIQUE);
+    assert_eq!(desk.apply(&[(row(4, 2), 1), (row(5, 2), 1)]).unwrap_err().state(), SqlState::UNIQUE);
+    // Values may be moved over each other, and freed.
+    desk.apply(&[(row(4, 2), 1)]).unwrap();
+    desk.apply(&[(row(1, 1), -1), (row(4, 2), -1), (row(1, 2), 1), (row(4, 1), 1)]).unwrap();
+    desk.apply(&[(row(1, 2), -1)]).unwrap();
+    desk.apply(&[(row(5, 2), 1)]).unwrap();
+    assert_eq!(sorted(&desk.store.shown()), [row(2, 0), row(3, 0), row(4, 1), row(5, 2)]);
 }

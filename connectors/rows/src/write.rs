@@ -4,7 +4,7 @@ use crate::store::{Changes, Store};
 use crate::table::Table;
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use polder_catalog::{Applied, DatasetDefinition, Entry, Kind, PartStream, Position, Result, Writer};
+use polder_catalog::{Applied, CatalogName, DatasetDefinition, Entry, Kind, PartStream, Position, Result, Writer};
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Writer for RowsWriter {
             return Ok(Applied::Done);
         }
         let changes = gather(entry.parts).await?;
-        match self.store.apply(entry.position, entry.definitions, changes) {
+        match self.store.apply(entry.position, entry.definitions, &changes) {
             Ok(()) => Ok(Applied::Done),
             Err(error) if error.kind() == Kind::Fix => Ok(Applied::Refused { reason: error.to_string() }),
             Err(error) => Err(error),
@@ -34,11 +34,11 @@ impl Writer for RowsWriter {
     }
 
     async fn last_applied(&self) -> Result<Option<Position>> {
-        Ok(self.store.state().last_applied.clone())
+        Ok(self.store.shown().last_applied.clone())
     }
 
     fn check_definition(&self, definition: &DatasetDefinition) -> Result<()> {
-        Table::create(definition.clone()).map(|_| ())
+        Table::create(&CatalogName::new(""), definition.clone(), 0).map(|_| ())
     }
 }
 

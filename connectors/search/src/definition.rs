@@ -158,6 +158,7 @@ impl StoredDefinition {
             schema: self.schema,
             name: self.name,
             columns: self.columns.into_iter().map(column).collect::<Result<_, _>>()?,
+            unique: Vec::new(),
             key: self.key.into_iter().map(|id| ColumnId(id.into())).collect(),
             options: self.options,
         })

@@ -1,8 +1,8 @@
 //! Writing a table that follows the log in another catalog: one entry of `main` with rows and weights.
 
-use crate::commit::log_error;
 use crate::definitions::TableDefinition;
 use crate::engine::Inner;
+use crate::execute::write::draft::Draft;
 use crate::execute::write::keys::Keys;
 use crate::execute::write::{rows, shown};
 use crate::session::Session;
@@ -13,9 +13,11 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SelectItem, SetExpr, TableFactor};
 use polder_catalog::{Error, ReadContext, Result, SqlState};
-use polder_log::store::{EntryKind, NewEntry};
+use polder_log::store::EntryKind;
+use polder_rows::Reads;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
 
 /// Inserts rows; how many.
 pub(super) async fn insert(
@@ -26,19 +28,19 @@ pub(super) async fn insert(
     source: rows::Source<'_>,
 ) -> Result<u64> {
     let engine = &session.engine.0;
-    let _turn = engine.turn(&table.catalog, context).await?;
+    let writing = Writing::begin(engine, context, table).await?;
     let table = &current(engine, table)?;
     let schema = table.arrow_schema();
     let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
     let mut rows = rows::start(session, context, &fields, columns, source).await?;
-    let mut entry = engine.commit.new_entry(EntryKind::DATA).await?;
+    let mut draft = Draft::new(engine, EntryKind::DATA).await?;
     let mut keys = Keys::of(table);
     while let Some(batch) = rows.next().await? {
         let batch = of_schema(batch.columns().to_vec(), &schema)?;
         keys.add(session, context, &batch).await?;
-        entry.add_batch(table.schema_id(), &batch).map_err(log_error)?;
+        draft.add(table, &batch, None)?;
     }
-    commit(engine, context, table, entry).await
+    writing.commit(engine, context, table, draft).await
 }
 
 /// Changes rows; how many.
@@ -50,7 +52,7 @@ pub(super) async fn update(
     condition: Option<ast::Expr>,
 ) -> Result<u64> {
     let engine = &session.engine.0;
-    let _turn = engine.turn(&table.catalog, context).await?;
+    let writing = Writing::begin(engine, context, table).await?;
     let table = &current(engine, table)?;
     let (schema, assigned) = (table.arrow_schema(), assigned(table, assignments)?);
     let changes_key = table.key_names().iter().any(|name| assigned.contains_key(name));
@@ -64,7 +66,7 @@ pub(super) async fn update(
         schema.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_name(format!("old {}", field.name()))));
     let fields: Vec<FieldRef> = old.chain(schema.fields().iter().cloned()).collect();
     let mut rows = rows::start(session, context, &fields, &[], rows::Source::Query(&query)).await?;
-    let mut entry = engine.commit.new_entry(EntryKind::DATA).await?;
+    let mut draft = Draft::new(engine, EntryKind::DATA).await?;
     let mut keys = Keys::of(table);
     let width = schema.fields().len();
     let mut count = 0;
@@ -75,11 +77,11 @@ pub(super) async fn update(
             keys.replace(&old, &new)?;
         }
         count += batch.num_rows() as u64;
-        add_update(&mut entry, table, &old, &new)?;
+        add_update(&mut draft, table, &old, &new)?;
     }
     keys.settle(session, context).await?;
     if count > 0 {
-        commit(engine, context, table, entry).await?;
+        writing.commit(engine, context, table, draft).await?;
     }
     Ok(count)
 }
@@ -92,19 +94,19 @@ pub(super) async fn delete(
     condition: Option<ast::Expr>,
 ) -> Result<u64> {
     let engine = &session.engine.0;
-    let _turn = engine.turn(&table.catalog, context).await?;
+    let writing = Writing::begin(engine, context, table).await?;
     let table = &current(engine, table)?;
     let schema = table.arrow_schema();
     let query = select(table, schema.fields().iter().map(|field| column(field.name())).collect(), condition)?;
     let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
     let mut rows = rows::start(session, context, &fields, &[], rows::Source::Query(&query)).await?;
-    let mut entry = engine.commit.new_entry(EntryKind::DATA).await?;
+    let mut draft = Draft::new(engine, EntryKind::DATA).await?;
     while let Some(batch) = rows.next().await? {
         let weights = vec![-1; batch.num_rows()];
         let batch = of_schema(batch.columns().to_vec(), &schema)?;
-        entry.add_changes(table.schema_id(), &batch, Some(&weights)).map_err(log_error)?;
+        draft.add(table, &batch, Some(weights))?;
     }
-    commit(engine, context, table, entry).await
+    writing.commit(engine, context, table, draft).await
 }
 
 /// The table as it is now that nobody else defines or writes it: it may have been altered while this statement waited.
@@ -116,23 +118,44 @@ fn current(engine: &Inner, table: &TableDefinition) -> Result<TableDefinition> {
         .ok_or_else(|| Error::fix(SqlState::NO_TABLE, format!("table {} was dropped meanwhile", table.full_name())))
 }
 
-/// Makes the entry durable and waits until the table shows it; how many records it had.
-async fn commit(engine: &Inner, context: &ReadContext, table: &TableDefinition, entry: NewEntry) -> Result<u64> {
-    let count = entry.record_count();
-    if count == 0 {
-        return Ok(0);
+/// What keeps what a statement has read true until its entry is decided.
+struct Writing {
+    /// Of another catalog: its writers take turns.
+    _turn: Option<OwnedMutexGuard<()>>,
+    /// Of Polder's own tables: what was read is compared with what was decided since.
+    reads: Option<Reads>,
+}
+
+impl Writing {
+    async fn begin(engine: &Inner, context: &ReadContext, table: &TableDefinition) -> Result<Self> {
+        let turn = engine.turn(&table.catalog, context).await?;
+        let reads = match table.is_own() {
+            true => Some(engine.commit.tables().await?.read_newest(context)),
+            false => None,
+        };
+        Ok(Self { _turn: turn, reads })
     }
-    let end = engine.commit.commit(entry).await?;
-    shown(engine, table, end, context).await?;
-    Ok(count)
+
+    /// Makes the entry durable and waits until the table shows it; how many records it had.
+    async fn commit(self, engine: &Inner, context: &ReadContext, table: &TableDefinition, draft: Draft) -> Result<u64> {
+        let count = draft.record_count();
+        if count == 0 {
+            return Ok(0);
+        }
+        let (entry, changes) = draft.finish();
+        let proposal = engine.commit.propose(Vec::new(), &changes, self.reads).await?;
+        let end = engine.commit.commit(entry, proposal).await?;
+        shown(engine, table, end, context).await?;
+        Ok(count)
+    }
 }
 
 /// Each old row, then the new one that replaces it.
-fn add_update(entry: &mut NewEntry, table: &TableDefinition, old: &RecordBatch, new: &RecordBatch) -> Result<()> {
+fn add_update(draft: &mut Draft, table: &TableDefinition, old: &RecordBatch, new: &RecordBatch) -> Result<()> {
     let pairs: Vec<(usize, usize)> = (0..old.num_rows()).flat_map(|row| [(0, row), (1, row)]).collect();
     let weights: Vec<i64> = (0..old.num_rows()).flat_map(|_| [-1, 1]).collect();
     let rows = interleave_record_batch(&[old, new], &pairs).map_err(arrow_error)?;
-    entry.add_changes(table.schema_id(), &rows, Some(&weights)).map_err(log_error)
+    draft.add(table, &rows, Some(weights))
 }
 
 /// Columns under the table's own schema: its nullability and marks.

@@ -37,7 +37,9 @@ pub(super) struct Keys<'a> {
 impl<'a> Keys<'a> {
     pub(super) fn of(table: &'a TableDefinition) -> Self {
         let place = |id: &u32| table.columns.iter().position(|column| column.id == *id);
-        let columns: Vec<usize> = table.key.iter().filter_map(place).collect();
+        // The log decides about Polder's own tables.
+        let key = if table.is_own() { &[][..] } else { &table.key };
+        let columns: Vec<usize> = key.iter().filter_map(place).collect();
         let fields = columns.iter().map(|at| SortField::new(table.columns[*at].field.data_type().clone()));
         let converter = if columns.is_empty() { None } else { RowConverter::new(fields.collect()).ok() };
         Self { table, columns, converter, given: HashSet::new(), freed: HashSet::new(), moved: Vec::new() }

@@ -186,7 +186,8 @@ impl NewEntry {
         self.kind
     }
 
-    pub(crate) fn attributes(&self) -> &Attributes {
+    /// What is said about the entry beside its parts.
+    pub fn attributes(&self) -> &Attributes {
         &self.attributes
     }
 
@@ -204,7 +205,7 @@ impl NewEntry {
     }
 
     /// What it holds in memory.
-    pub(crate) fn memory_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         self.parts.len()
     }
 

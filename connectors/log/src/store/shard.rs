@@ -103,12 +103,14 @@ impl Shard {
     }
 
     /// Appends what `decide` makes of the end of the log: nothing is appended between the end that it is shown and its
-    /// entry. It may refuse with [`Error::declined`]. It runs in the thread of the shard, so it must be quick.
+    /// entry. It may refuse with [`Error::declined`]. It runs in the thread of the shard, so it must be quick. What it holds
+    /// while it waits, `memory_bytes`, counts as for [`append`](Self::append).
     pub async fn append_decided(
         &self,
+        memory_bytes: usize,
         decide: impl FnOnce(DurableEnd) -> Result<NewEntry> + Send + 'static,
     ) -> Pending {
-        self.send(Item::Decide(Box::new(decide) as Decide)).await
+        self.send(Item::Decide(Box::new(decide) as Decide, memory_bytes)).await
     }
 
     async fn send(&self, item: Item) -> Pending {

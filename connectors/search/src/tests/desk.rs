@@ -227,6 +227,7 @@ pub(super) fn table(name: &str, columns: Vec<ColumnDefinition>) -> DatasetDefini
         name: name.into(),
         columns,
         key,
+        unique: Vec::new(),
         options: BTreeMap::new(),
     }
 }

@@ -102,6 +102,7 @@ impl Subject for SearchSubject {
                 id: DatasetId(format!("d{}", made.0).into()),
                 schema: "public".into(),
                 name: table.name.clone(),
+                unique: Vec::new(),
                 key: columns.iter().filter(is_key).map(|column| column.id.clone()).collect(),
                 columns,
                 options: BTreeMap::new(),

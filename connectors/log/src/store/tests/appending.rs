@@ -127,10 +127,10 @@ fn an_append_decided_under_the_writer_sees_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path());
     let main = log.main();
-    let decided = main.append_decided(|end| Ok(text_entry(&format!("at {}", end.offset))));
+    let decided = main.append_decided(0, |end| Ok(text_entry(&format!("at {}", end.offset))));
     let appended = pending::block_on(async { decided.await.await }).unwrap();
     assert_eq!(appended.first_offset, Offset(0));
-    let declined = main.append_decided(|_| Err(Error::declined("the key is there already")));
+    let declined = main.append_decided(0, |_| Err(Error::declined("the key is there already")));
     assert!(pending::block_on(async { declined.await.await }).is_err());
     assert_eq!(texts(main.read_from(Offset(0)).unwrap()), ["at 0"]);
 }
@@ -154,7 +154,7 @@ fn shards_are_made_and_dropped_and_their_names_are_free() {
 fn who_panics_while_deciding_harms_nobody_else() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path());
-    let decided = pending::block_on(log.main().append_decided(|_| panic!("no idea")));
+    let decided = pending::block_on(log.main().append_decided(0, |_| panic!("no idea")));
     assert_eq!(decided.wait().unwrap_err().kind(), Kind::Report);
     log.main().append(text_entry("a")).wait().unwrap();
     assert_eq!(texts(log.main().read_from(Offset(0)).unwrap()), ["a"]);

@@ -20,7 +20,8 @@ pub(crate) type Decide = Box<dyn FnOnce(DurableEnd) -> Result<NewEntry> + Send>;
 /// What is appended.
 pub(crate) enum Item {
     Entry(Box<NewEntry>),
-    Decide(Decide),
+    /// And what it holds in memory.
+    Decide(Decide, usize),
 }
 
 impl Item {
@@ -28,7 +29,7 @@ impl Item {
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
             Self::Entry(entry) => entry.memory_bytes(),
-            Self::Decide(_) => 0,
+            Self::Decide(_, bytes) => *bytes,
         }
     }
 }
@@ -84,7 +85,7 @@ impl<'a> Group<'a> {
         }
         let entry = match item {
             Item::Entry(entry) => *entry,
-            Item::Decide(decide) => decided(decide, self.staged.tail.end())?,
+            Item::Decide(decide, _) => decided(decide, self.staged.tail.end())?,
         };
         let attributes = entry.attributes().encode();
         check(&entry, &attributes)?;
