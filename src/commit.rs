@@ -5,13 +5,14 @@
 
 use crate::catalogs::POLDER;
 use crate::follow;
+use crate::requests::{self, Rejection, Request, Requests};
 use polder_catalog::{CatalogName, Definition, Error, Kind, Offset, Position, Result, ShardName, SqlState};
-use polder_log::store::{self, DurableEnd, EntryKind, Log, LogOptions, MAIN, NewEntry, Shard};
+use polder_log::store::{self, Attributes, DurableEnd, EntryKind, Log, LogOptions, MAIN, NewEntry, Shard};
 use polder_rows::{Changes, Proposal, Reads, RowsSource};
-use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The log of one data directory. It is opened, or made, when the first entry is written or read: most commands of the
 /// command line write none.
@@ -19,13 +20,16 @@ pub(crate) struct Commit {
     folder: PathBuf,
     log: tokio::sync::OnceCell<Arc<Log>>,
     tables: Arc<RowsSource>,
+    requests: Arc<Requests>,
     replayed: tokio::sync::OnceCell<()>,
 }
 
 impl Commit {
-    pub(crate) fn new(folder: PathBuf) -> Self {
+    /// Of a folder, with how long the ids of requests are kept.
+    pub(crate) fn new(folder: PathBuf, requests_kept: Duration) -> Self {
         let tables = Arc::new(RowsSource::new(CatalogName::new(POLDER)));
-        Self { folder, log: Default::default(), tables, replayed: Default::default() }
+        let requests = Arc::new(Requests::new(requests_kept));
+        Self { folder, log: Default::default(), tables, requests, replayed: Default::default() }
     }
 
     /// The log, made if it is not there.
@@ -71,7 +75,7 @@ impl Commit {
     pub(crate) async fn tables(&self) -> Result<&Arc<RowsSource>> {
         let replay = || async {
             let main = self.log().await?.main();
-            follow::replay(&main, &self.tables).await?;
+            follow::replay(&main, &self.tables, &self.requests).await?;
             self.tables.show_durable(move || main.end().entries.0);
             Ok::<_, Error>(())
         };
@@ -95,72 +99,150 @@ impl Commit {
         self.tables().await?.propose(definitions, changes, reads)
     }
 
-    /// Appends an entry to `main`; tells where it ends there. It is durable when this returns.
+    /// Appends an entry to `main`; it is durable when this returns. With a request, whose name and outcome its attributes have, it
+    /// is appended once, however often the request comes.
     ///
     /// # Errors
     /// 58030 if the disk refuses. After a failed sync the outcome is unknown, and the error says so. 40001 if what the entry
     /// stands on has changed: then there is no entry. 23505 if a constraint refuses it: there is a durable entry that says so.
-    pub(crate) async fn commit(&self, entry: NewEntry, proposal: Proposal) -> Result<store::Offset> {
+    /// PD001 if the id of the request was another one's.
+    pub(crate) async fn commit(
+        &self,
+        entry: NewEntry,
+        proposal: Proposal,
+        request: Option<Request>,
+    ) -> Result<Committed> {
         let main = self.log().await?.main();
-        if proposal.is_empty() {
-            return Ok(main.append_async(entry).await.await.map_err(log_error)?.end_offset());
+        if proposal.is_empty() && request.is_none() {
+            return Ok(Committed::Now(main.append_async(entry).await.await.map_err(log_error)?.end_offset()));
         }
-        let (tables, refused) = (Arc::clone(self.tables().await?), Refused::default());
-        let (bytes, told) = (entry.memory_bytes(), refused.clone());
-        let decide = move |end: DurableEnd| {
-            let after = position([(MAIN.to_string(), end.offset + entry.record_count())]);
-            match tables.decide(end.entries.0, after, &proposal) {
-                Ok(()) => Ok(entry),
-                Err(error) => told.because(error, &entry),
-            }
-        };
-        let appended = main.append_decided(bytes, decide).await.await;
-        match refused.take() {
+        let (verdict, bytes) = (Verdict::default(), entry.memory_bytes());
+        let (tables, requests) = (Arc::clone(self.tables().await?), Arc::clone(&self.requests));
+        let deciding = Deciding { tables, requests, proposal, request: request.clone(), verdict: verdict.clone() };
+        let appended = main.append_decided(bytes, move |end| deciding.decide(end, entry)).await.await;
+        match verdict.take() {
             // Whoever is told that a key is taken can rely on it, so the entry that says so is durable, too.
-            Some(error) if error.kind() == Kind::Fix => appended.map_err(log_error).and(Err(error)),
-            Some(error) => Err(error),
-            None => Ok(appended.map_err(log_error)?.end_offset()),
+            Some(Refused::ByConstraint(error)) => appended.map_err(log_error).and(Err(error)),
+            Some(Refused::NoEntry(error)) => Err(error),
+            // It was in the same group, which may have failed since.
+            Some(Refused::Known) => match self.outcome(request.as_ref()).await? {
+                Some(outcome) => Ok(Committed::Before(outcome)),
+                None => Err(Error::retry(SqlState::SERIALIZATION, "the same request has just failed")),
+            },
+            None => Ok(Committed::Now(appended.map_err(log_error)?.end_offset())),
         }
+    }
+
+    /// What became of a request, if the log knows it.
+    ///
+    /// # Errors
+    /// PD001 if its id was another statement's.
+    pub(crate) async fn outcome(&self, request: Option<&Request>) -> Result<Option<requests::Outcome>> {
+        let Some(request) = request else { return Ok(None) };
+        self.tables().await?;
+        self.requests.outcome(self.log().await?.main().end().entries.0, request)
+    }
+
+    /// The requests, once all are known that the log has.
+    pub(crate) async fn requests(&self) -> Result<&Arc<Requests>> {
+        self.tables().await?;
+        Ok(&self.requests)
     }
 }
 
-/// Why an entry was not taken as it is.
-#[derive(Clone, Default)]
-struct Refused(Arc<Mutex<Option<Error>>>);
+/// What has become of an entry.
+pub(crate) enum Committed {
+    /// It is in the log and ends here.
+    Now(store::Offset),
+    /// Its request was in the log already, with this outcome.
+    Before(requests::Outcome),
+}
 
-impl Refused {
-    /// The entry that the log takes instead, if any.
-    fn because(&self, error: Error, entry: &NewEntry) -> store::Result<NewEntry> {
-        let rejection = match error.kind() {
-            Kind::Fix => rejection(&error, entry),
-            _ => Err(store::Error::declined(error.message())),
-        };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        rejection
+/// What is decided in the thread of the log.
+struct Deciding {
+    tables: Arc<RowsSource>,
+    requests: Arc<Requests>,
+    proposal: Proposal,
+    request: Option<Request>,
+    verdict: Verdict,
+}
+
+/// Why an entry was not taken as it is.
+enum Refused {
+    ByConstraint(Error),
+    NoEntry(Error),
+    /// The log has the request.
+    Known,
+}
+
+#[derive(Clone, Default)]
+struct Verdict(Arc<Mutex<Option<Refused>>>);
+
+impl Verdict {
+    fn set(&self, refused: Refused) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
     }
 
-    fn take(&self) -> Option<Error> {
+    fn take(&self) -> Option<Refused> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// The dataset whose records are rejections; no table has it.
-const REJECTIONS: u64 = 0;
+impl Deciding {
+    /// The entry that the log takes: this one, one that says why not, or none.
+    fn decide(self, end: DurableEnd, entry: NewEntry) -> store::Result<NewEntry> {
+        let none = |refused| {
+            self.verdict.set(refused);
+            Err(store::Error::declined("the entry was not taken"))
+        };
+        match self.request.as_ref().map(|request| self.requests.decide(end.entries.0, request)) {
+            Some(Err(error)) => return none(Refused::NoEntry(error)),
+            Some(Ok(Some(_))) => return none(Refused::Known),
+            Some(Ok(None)) | None => {}
+        }
+        let end_offset = end.offset + entry.record_count();
+        let decided = match self.proposal.is_empty() {
+            true => Ok(()),
+            false => self.tables.decide(end.entries.0, position([(MAIN.to_string(), end_offset)]), &self.proposal),
+        };
+        match decided {
+            Ok(()) => {
+                let outcome = entry.attributes().outcome.clone().unwrap_or_default();
+                self.note(end, end_offset, Ok(outcome));
+                Ok(entry)
+            }
+            Err(error) if error.kind() == Kind::Fix => {
+                let rejection = Rejection::of(&error);
+                let entry = rejection_entry(&rejection, &entry)?;
+                self.note(end, end.offset + entry.record_count(), Err(rejection));
+                self.verdict.set(Refused::ByConstraint(error));
+                Ok(entry)
+            }
+            Err(error) => none(Refused::NoEntry(error)),
+        }
+    }
 
-/// What an entry of a rejection holds, as JSON.
-#[derive(Serialize)]
-struct Rejection<'a> {
-    format: u32,
-    sqlstate: &'a str,
-    message: &'a str,
-    detail: Option<&'a str>,
+    fn note(&self, end: DurableEnd, end_offset: store::Offset, outcome: requests::Outcome) {
+        if let Some(request) = &self.request {
+            self.requests.note(end.entries.0, end_offset, end.time, request, outcome);
+        }
+    }
 }
 
-fn rejection(error: &Error, of: &NewEntry) -> store::Result<NewEntry> {
-    let mut entry = NewEntry::new(EntryKind::REJECTION).with_attributes(of.attributes().clone());
-    let (state, message, detail) = (error.state(), error.message(), error.detail());
-    let rejection = Rejection { format: 1, sqlstate: state.as_str(), message, detail };
-    entry.add_bytes(REJECTIONS, &serde_json::to_vec(&rejection).expect("texts serialize"))?;
+/// The dataset whose records are rejections and outcomes; no table has it.
+const NO_DATASET: u64 = 0;
+
+fn rejection_entry(rejection: &Rejection, of: &NewEntry) -> store::Result<NewEntry> {
+    let attributes = Attributes { outcome: None, ..of.attributes().clone() };
+    let mut entry = NewEntry::new(EntryKind::REJECTION).with_attributes(attributes);
+    entry.add_bytes(NO_DATASET, &serde_json::to_vec(rejection).expect("texts serialize"))?;
+    Ok(entry)
+}
+
+/// An entry of a request that changes nothing: what it was answered is true for ever, too.
+pub(crate) fn outcome_entry() -> Result<NewEntry> {
+    let mut entry = NewEntry::new(EntryKind::OUTCOME);
+    entry.add_bytes(NO_DATASET, b"").map_err(log_error)?;
     Ok(entry)
 }
 

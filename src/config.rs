@@ -12,10 +12,12 @@
 //!
 //! An unknown key is an error: a misspelt limit must not be a limit that is not there.
 
-use polder_catalog::{Error, Result, SqlState};
+use crate::requests;
+use polder_catalog::{Error, OptionKind, OptionSpec, Options, Result, SqlState};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -39,6 +41,8 @@ pub struct EngineConfig {
     pub target_partitions: Option<usize>,
     /// How long a statement may run: `30s`, `5m`. No limit if not given.
     pub statement_timeout: Option<String>,
+    /// How long the ids of requests are kept, counted from the newest entry of the log: `7 days`.
+    pub request_retention: Option<String>,
     /// Where queries spill; the system's temporary directory if not given.
     pub spill_directory: Option<String>,
 }
@@ -72,6 +76,12 @@ pub const KEYS: &[KeyDoc] = &[
         doc: "How long a statement may run. No limit if not given.",
     },
     KeyDoc {
+        key: "engine.request_retention",
+        value: "duration, `\"7 days\"`",
+        doc: "How long the ids of requests (`SET request_id`) are kept. A request that comes again after that is done again. \
+              Seven days if not given.",
+    },
+    KeyDoc {
         key: "engine.spill_directory",
         value: "path",
         doc: "Where queries spill. The system's temporary directory if not given.",
@@ -103,6 +113,7 @@ impl Config {
                 .with_hint("docs/reference/configuration.md lists the keys")
         })?;
         config.engine.memory_bytes()?;
+        config.engine.requests_kept()?;
         Ok(config)
     }
 
@@ -129,7 +140,18 @@ impl Config {
     }
 }
 
+/// The one key whose value is a duration and is needed when the engine is opened.
+const REQUEST_RETENTION: &[OptionSpec] =
+    &[OptionSpec::new("engine.request_retention", OptionKind::Duration, "how long the ids of requests are kept")];
+
 impl EngineConfig {
+    /// How long the ids of requests are kept.
+    pub(crate) fn requests_kept(&self) -> Result<Duration> {
+        let (name, text) = (REQUEST_RETENTION[0].name, self.request_retention.as_deref().unwrap_or(requests::KEPT));
+        let options = Options::validate(REQUEST_RETENTION, [(name.to_string(), text.to_string())])?;
+        options.duration(name).ok_or_else(|| Error::report("a duration was checked and is none"))
+    }
+
     /// The memory limit in bytes, if given.
     pub(crate) fn memory_bytes(&self) -> Result<Option<usize>> {
         let Some(text) = &self.memory_limit else { return Ok(None) };

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, OwnedMutexGuard};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// One open data directory with everything attached to it. Cheap to clone; all clones are one engine.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     datasets: AtomicU64,
     directory: PathBuf,
     temporary: Option<TempDir>,
+    /// Statements whose client does not wait; closing the engine waits for them.
+    pub(crate) detached: TaskTracker,
     /// Removes what topics no longer keep; ends with the engine.
     _retention: AbortOnDropHandle<()>,
 }
@@ -123,7 +125,7 @@ impl EngineBuilder {
         let runtime = runtime(&self.config)?;
         let functions = registry.iter().flat_map(|connector| connector.functions());
         let template = plan::template(&self.config, &runtime, functions)?;
-        let commit = Commit::new(store.log_folder());
+        let commit = Commit::new(store.log_folder(), self.config.engine.requests_kept()?);
         let catalogs = attach_all(&registry, &store, &commit, &self.config).await?;
         let datasets = AtomicU64::new(catalogs.last_dataset);
         let engine = Engine(Arc::new_cyclic(|engine| Inner {
@@ -141,6 +143,7 @@ impl EngineBuilder {
             catalogs: Mutex::new(Arc::new(catalogs)),
             defining: Arc::default(),
             datasets,
+            detached: TaskTracker::new(),
             directory,
             temporary,
             _retention: retain::start(Weak::clone(engine)),
@@ -180,6 +183,8 @@ impl Engine {
 
     /// Stops what follows the log, and closes what is open at the sources.
     pub async fn close(self) -> Result<()> {
+        self.0.detached.close();
+        self.0.detached.wait().await;
         self.0.followers.stop_all();
         let sources: Vec<_> = self.0.catalogs().sources().collect();
         futures::future::join_all(sources.iter().map(|(_, source)| source.close())).await;

@@ -13,6 +13,7 @@ mod read;
 
 use crate::catalogs::{Catalogs, POLDER};
 use crate::commit::Commit;
+use crate::requests::Requests;
 use futures::future::BoxFuture;
 use polder_catalog::{
     Applied, CatalogName, Entry, Error, Kind, ReadContext, Result, ShardName, Source, SqlState, Writer,
@@ -266,17 +267,20 @@ impl Follow {
     }
 }
 
-/// Fills Polder's own tables with what `main` has; nobody writes them meanwhile.
+/// Fills Polder's own tables, and what is known of requests, with what `main` has; nobody writes them meanwhile.
 ///
 /// # Errors
 /// If an entry cannot be read, or does not fit the tables.
-pub(crate) async fn replay(main: &Shard, tables: &RowsSource) -> Result<()> {
+pub(crate) async fn replay(main: &Shard, tables: &RowsSource, requests: &Requests) -> Result<()> {
     let end = main.end().offset;
     let writer = tables.writer().ok_or_else(|| Error::report("tables of Polder's own are not written"))?;
     let mut reading = Reading::start(main.clone(), main.start()..end, CatalogName::new(POLDER), BTreeSet::new());
     let mut at = main.start();
     while let Some(read) = reading.next().await {
         let read = read?;
+        if let Some((header, rejection)) = read.request {
+            requests.replay(&header, rejection);
+        }
         if let Some(entry) = read.entry
             && let Applied::Refused { reason } | Applied::Retry { reason, .. } = writer.apply(entry).await?
         {

@@ -27,6 +27,7 @@ mod plan;
 mod engine;
 mod catalogs;
 mod follow;
+mod requests;
 mod retain;
 mod commit;
 mod definitions;
@@ -37,4 +38,4 @@ pub mod reference;
 
 pub use engine::{Engine, EngineBuilder};
 pub use polder_catalog::{Connector, Error, Kind, Result, SqlState};
-pub use session::{CopyIn, Notices, Outcome, Progress, Rows, Session, SourceProgress};
+pub use session::{CopyIn, Notices, Outcome, Prepared, Progress, Rows, Session, SourceProgress};

@@ -1,21 +1,29 @@
 //! A session: one client's settings, and the door through which every statement comes.
 
 mod copy;
+mod prepared;
 mod rows;
 mod settings;
 
 pub use copy::CopyIn;
 pub(crate) use copy::Piece;
 
+pub use prepared::Prepared;
 pub(crate) use rows::rows_and_bytes;
 pub use rows::{Notices, Progress, Rows, SourceProgress};
 pub(crate) use settings::{SPECS as SETTINGS, Settings};
 
 use crate::engine::Engine;
+use crate::requests::Request;
+use crate::sql::Statement;
 use crate::{execute, sql};
 use arrow::record_batch::RecordBatch;
+use datafusion::scalar::ScalarValue;
 use polder_catalog::Result;
 use std::sync::{Mutex, PoisonError};
+
+/// Servers will tell who asks; until then it is the user of the process.
+pub(crate) const USER: &str = "local";
 
 /// One client of an [`Engine`]. Statements may run concurrently; settings are read when a statement starts.
 #[derive(Debug)]
@@ -52,7 +60,27 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the statement, a name in it, or a source. Errors of single rows come from [`Rows::next`].
     pub async fn run(&self, sql: &str) -> Result<Outcome> {
-        execute::statement(self, sql::parse(sql)?).await
+        let statement = sql::parse(sql)?;
+        let request = if statement.writes() { self.take_request(sql, &[])? } else { None };
+        self.run_statement(statement, request).await
+    }
+
+    async fn run_statement(&self, statement: Statement, request: Option<Request>) -> Result<Outcome> {
+        if statement.writes() && self.settings().is_not_waited_for() {
+            return Box::pin(execute::without_waiting(self, statement, request)).await;
+        }
+        execute::statement(self, statement, request).await
+    }
+
+    /// The request that a statement is of: its id serves once.
+    fn take_request(&self, sql: &str, values: &[ScalarValue]) -> Result<Option<Request>> {
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(id) = settings.request_id() else { return Ok(None) };
+        settings.reset("request_id")?;
+        // The types belong to the values: '1' is another statement than 1.
+        let values: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
+        let words = std::iter::once(sql.trim().trim_end_matches(';')).chain(values.iter().map(String::as_str));
+        Ok(Some(Request::new(USER, &id, words)))
     }
 
     /// Appends rows to a topic, in its columns and in order, and tells how many: what an embedder sends as Arrow needs no

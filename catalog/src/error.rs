@@ -68,6 +68,8 @@ impl SqlState {
     pub const PRIVILEGE: Self = Self(*b"42501");
     /// 42601: a syntax error.
     pub const SYNTAX: Self = Self(*b"42601");
+    /// 42P02: a parameter without a value.
+    pub const NO_PARAMETER: Self = Self(*b"42P02");
     /// 42701: a column that is named twice.
     pub const DUPLICATE_COLUMN: Self = Self(*b"42701");
     /// 42703: a column that does not exist.
@@ -106,6 +108,12 @@ impl SqlState {
     pub const NO_FILE: Self = Self(*b"58P01");
     /// XX000: an internal error.
     pub const INTERNAL: Self = Self(*b"XX000");
+    /// PD001: a request id that was used for another statement.
+    pub const REQUEST_REUSED: Self = Self(*b"PD001");
+    /// PD002: a position was not reached in time.
+    pub const NOT_REACHED: Self = Self(*b"PD002");
+    /// PD003: a position that is not held any more, or not yet there.
+    pub const NOT_HELD: Self = Self(*b"PD003");
     /// XX001: damaged data.
     pub const DAMAGED: Self = Self(*b"XX001");
 

@@ -1,9 +1,9 @@
 //! Changes of definitions, as entries hold them: JSON, one record, with a format version.
 
-use crate::commit::{Commit, log_error};
+use crate::commit::{Commit, Committed, log_error};
 use crate::definitions::{CatalogDefinition, Definitions, TableDefinition, dataset_id, view_statement};
 use crate::sql;
-use polder_catalog::{CatalogName, Definition, TableName};
+use polder_catalog::{CatalogName, Definition, Error, TableName};
 use polder_log::store::{Encoding, Entry, EntryKind, NewEntry, Offset};
 use polder_log::{TopicDefinition, store};
 use polder_rows::Proposal;
@@ -72,7 +72,10 @@ pub(crate) async fn define(commit: &Commit, changes: &[Change]) -> polder_catalo
     let mut entry = commit.new_entry(EntryKind::DEFINITION).await?;
     entry_of(&mut entry, changes).map_err(log_error)?;
     // This is how directories of the first format come into the log, and those had no tables.
-    commit.commit(entry, Proposal::default()).await
+    match commit.commit(entry, Proposal::default(), None).await? {
+        Committed::Now(end) => Ok(end),
+        Committed::Before(_) => Err(Error::report("a definition was taken for a request")),
+    }
 }
 
 /// The changes in an entry of `main`: they are its first part, if it has any.

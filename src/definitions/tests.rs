@@ -63,7 +63,7 @@ fn table(id: u64, name: &str) -> TableDefinition {
 
 fn open(directory: &Path) -> (DefinitionStore, Commit) {
     let store = DefinitionStore::open(directory).unwrap();
-    let commit = Commit::new(store.log_folder());
+    let commit = Commit::new(store.log_folder(), std::time::Duration::MAX);
     (store, commit)
 }
 

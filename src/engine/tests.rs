@@ -3,6 +3,7 @@
 use super::*;
 use crate::session::Outcome;
 use arrow::array::AsArray;
+use datafusion::scalar::ScalarValue;
 use polder_catalog::SqlState;
 use polder_log::store::EntryKind;
 
@@ -123,6 +124,82 @@ async fn no_update_is_lost() {
     assert_eq!((rows.len(), &rows[..2]), (82, &["1 40".to_string(), "2 40".to_string()][..]));
     engine.close().await.unwrap();
     assert_eq!(run(&open(directory.path()).await, all).await.unwrap(), rows);
+}
+
+/// Values take the place of parameters as values, whatever is in them.
+#[tokio::test]
+async fn a_prepared_statement_runs_with_other_values() {
+    let engine = Engine::builder().open().await.unwrap();
+    run(&engine, "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT NOT NULL, born DATE, size DOUBLE)").await.unwrap();
+    let session = engine.session();
+    let insert =
+        session.prepare("INSERT INTO t (name, id, born) VALUES ($2, $1, $3), ('it''s ' || $2, -$1, $3)").unwrap();
+    let rows = session.prepare("INSERT INTO t (id, name, size) VALUES ($1, $2, $3), ($4, $2, $5)").unwrap();
+    let date = ScalarValue::Date32(Some(10_000));
+    session.run_prepared(&insert, &[ScalarValue::from(1i64), ScalarValue::from("'); DROP"), date]).await.unwrap();
+    let values = [ScalarValue::from(5i32), "$1 \\' x".into(), 0.1.into(), "7".into(), ScalarValue::Null];
+    session.run_prepared(&rows, &values).await.unwrap();
+    let all = "SELECT concat_ws('|', id, name, born, size) FROM t ORDER BY id";
+    assert_eq!(
+        run(&engine, all).await.unwrap(),
+        ["-1|it's '); DROP|1997-05-19", "1|'); DROP|1997-05-19", "5|$1 \\' x|0.1", "7|$1 \\' x"]
+    );
+    let refused = |values: Vec<ScalarValue>| {
+        let (session, rows) = (&session, &rows);
+        async move { session.run_prepared(rows, &values).await.unwrap_err().state() }
+    };
+    assert_eq!(refused(values[..4].to_vec()).await, SqlState::NO_PARAMETER);
+    assert_eq!(refused(values.to_vec()).await, SqlState::UNIQUE);
+    let nameless = vec![9i64.into(), ScalarValue::Null, 0.into(), 10i64.into(), 0.into()];
+    assert_eq!(refused(nameless).await, SqlState::NOT_NULL);
+    let update = session.prepare("UPDATE t SET size = size + $2 WHERE id = $1").unwrap();
+    session.run_prepared(&update, &[5i64.into(), 1.5.into()]).await.unwrap();
+    let select = session.prepare("SELECT size FROM t WHERE id = $1").unwrap();
+    let Outcome::Rows(rows) = session.run_prepared(&select, &[5i64.into()]).await.unwrap() else { panic!("no rows") };
+    let rows = rows.collect().await.unwrap();
+    assert_eq!(rows[0].column(0).as_primitive::<arrow::datatypes::Float64Type>().value(0), 1.6);
+}
+
+/// One request is sent by many at once, and by all again after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_takes_effect_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    run(&engine, "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT)").await.unwrap();
+    run(&engine, "INSERT INTO t VALUES (1, 0)").await.unwrap();
+    let send = |engine: &Engine, id: usize| {
+        let session = engine.session();
+        tokio::spawn(async move {
+            session.run(&format!("SET request_id = '{id}'")).await.unwrap();
+            match session.run("UPDATE t SET n = n + 1 WHERE id = 1").await.unwrap() {
+                Outcome::Done(tag) => assert_eq!(tag, "UPDATE 1"),
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    let all: Vec<_> = (0..60).map(|at| send(&engine, at % 6)).collect();
+    futures::future::join_all(all).await.into_iter().for_each(Result::unwrap);
+    assert_eq!(run(&engine, "SELECT n FROM t").await.unwrap(), ["6"]);
+    engine.close().await.unwrap();
+    let engine = open(directory.path()).await;
+    let all: Vec<_> = (0..7).map(|at| send(&engine, at)).collect();
+    futures::future::join_all(all).await.into_iter().for_each(Result::unwrap);
+    assert_eq!(run(&engine, "SELECT n FROM t").await.unwrap(), ["7"]);
+}
+
+/// What is not waited for is done all the same, also if the engine is closed meanwhile.
+#[tokio::test]
+async fn closing_waits_for_what_nobody_waits_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    run(&engine, "CREATE TABLE t (id BIGINT PRIMARY KEY)").await.unwrap();
+    let session = engine.session();
+    for sql in ["SET wait = none", "SET request_id = 'r'", "INSERT INTO t SELECT * FROM generate_series(1, 1000)"] {
+        session.run(sql).await.unwrap();
+    }
+    drop(session);
+    engine.close().await.unwrap();
+    assert_eq!(run(&open(directory.path()).await, "SELECT count(*) FROM t").await.unwrap(), ["1000"]);
 }
 
 #[tokio::test]

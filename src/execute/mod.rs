@@ -6,17 +6,21 @@ mod query;
 mod resolve;
 mod show;
 mod table;
+mod wait;
 mod write;
 
 pub(crate) use table::TOPIC_OPTIONS;
-pub(crate) use write::{COPY_OPTIONS, append};
+pub(crate) use wait::without_waiting;
+pub(crate) use write::{COPY_OPTIONS, append, insert_rows};
 
+use crate::requests::Request;
 use crate::session::{Outcome, Session};
 use crate::sql::Statement;
 use polder_catalog::Result;
 
-/// Runs one statement. Each verb has a future of its own on the heap, so that none pays for the largest.
-pub(crate) async fn statement(session: &Session, statement: Statement) -> Result<Outcome> {
+/// Runs one statement, under the name that its client gave it. Each verb has a future of its own on the heap, so that none pays
+/// for the largest.
+pub(crate) async fn statement(session: &Session, statement: Statement, request: Option<Request>) -> Result<Outcome> {
     match statement {
         Statement::Query(query) => query::run(session, &query).await,
         Statement::Explain { query, analyze, verbose } => query::explain(session, &query, analyze, verbose).await,
@@ -47,14 +51,17 @@ pub(crate) async fn statement(session: &Session, statement: Statement) -> Result
         Statement::DropTable { name, if_exists, cascade } => {
             Box::pin(table::drop_table(session, name, if_exists, cascade)).await
         }
-        Statement::Insert { table, columns, query } => Box::pin(write::insert(session, &table, &columns, &query)).await,
-        Statement::Update { table, assignments, condition } => {
-            Box::pin(write::update(session, &table, assignments, condition)).await
+        Statement::Insert { table, columns, query } => {
+            Box::pin(write::insert(session, &table, &columns, &query, request)).await
         }
-        Statement::Delete { table, condition } => Box::pin(write::delete(session, &table, condition)).await,
+        Statement::Update { table, assignments, condition } => {
+            Box::pin(write::update(session, &table, assignments, condition, request)).await
+        }
+        Statement::Delete { table, condition } => Box::pin(write::delete(session, &table, condition, request)).await,
         Statement::Copy { table, columns, from, options } => {
             Box::pin(write::copy(session, &table, &columns, &from, &options)).await
         }
+        Statement::WaitFor { request } => wait::wait_for(session, &request).await,
         Statement::ShowCatalogs => show::catalogs(session),
         Statement::ShowSchemas { catalog } => show::schemas(session, catalog.as_deref()).await,
         Statement::ShowTables { catalog, schema, pattern } => {

@@ -1,7 +1,7 @@
 //! Changing definitions: one statement at a time, durable before visible, and never half done.
 
 use crate::catalogs::{Catalogs, POLDER};
-use crate::commit::log_error;
+use crate::commit::{Committed, log_error};
 use crate::definitions::{definitions_in, entry_of};
 use crate::engine::{Engine, Inner};
 use crate::session::Session;
@@ -59,7 +59,9 @@ impl Defining {
     /// own: what the log says and what is defined here never differ.
     pub(super) async fn publish_entry(self, entry: NewEntry, proposal: Proposal) -> Result<Offset> {
         let publishing = tokio::spawn(async move {
-            let end = self.engine().commit.commit(entry, proposal).await?;
+            let Committed::Now(end) = self.engine().commit.commit(entry, proposal, None).await? else {
+                return Err(Error::report("a definition was taken for a request"));
+            };
             self.show().await;
             Ok(end)
         });

@@ -5,7 +5,7 @@ use crate::execute::resolve::Resolver;
 use crate::execute::show;
 use crate::plan::explain::Explanation;
 use crate::plan::{Planned, Planner};
-use crate::session::{Outcome, Progress, Rows, Session};
+use crate::session::{Outcome, Progress, Rows, Session, USER};
 use crate::sql::Query;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
@@ -76,8 +76,7 @@ pub(super) fn context(session: &Session) -> ReadContext {
     let engine = &session.engine.0;
     let settings = session.settings();
     let query = QueryId(engine.env.next_query().into());
-    // Servers will tell who asks; until then it is the user of the process.
-    let principal = Principal("local".into());
+    let principal = Principal(USER.into());
     ReadContext::builder(query, principal)
         .deadline(settings.statement_timeout().map(|timeout| Instant::now() + timeout))
         .memory(Arc::clone(&engine.runtime.memory_pool))

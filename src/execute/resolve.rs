@@ -103,7 +103,7 @@ impl<'a> Resolver<'a> {
                 let name = TableName { catalog: CatalogName::new(POLDER), schema: PUBLIC.to_string(), table };
                 self.described(&source, name, columns).await
             }
-            Target::System(name) => show::system_table(self.engine, self.catalogs, &name),
+            Target::System(name) => Box::pin(show::system_table(self.engine, self.catalogs, &name)).await,
             Target::Dataset(name) => self.dataset(name, columns).await,
             Target::LocalFiles(pattern) => polder_object_store::local_file(self.context, &pattern).await,
         }
@@ -175,7 +175,7 @@ impl<'a> Resolver<'a> {
     async fn dataset(&self, name: TableName, columns: &BTreeSet<String>) -> Result<Arc<dyn TableProvider>> {
         let source = self.catalogs.get(name.catalog.as_str())?.source(name.catalog.as_str())?;
         if name.catalog.as_str() == POLDER {
-            self.engine.commit.tables().await?;
+            Box::pin(self.engine.commit.tables()).await?;
         } else if self.catalogs.tables.contains_key(&name) {
             self.engine.followers.caught_up(name.catalog.as_str(), self.context).await?;
         }

@@ -5,6 +5,7 @@ use crate::engine::Inner;
 use crate::execute::query;
 use crate::execute::resolve::{Resolver, reference};
 use crate::follow::Progress;
+use crate::requests::Told;
 use crate::session::{Outcome, Rows, Session};
 use crate::sql::Name;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -232,7 +233,7 @@ pub(super) fn setting(session: &Session, name: &str) -> Result<Outcome> {
     Ok(rows(&["name", "value", "description"], lines.into_iter().map(|line| line.map(Some))))
 }
 
-const SYSTEM_TABLES: &[&str] = &["catalogs", "freshness", "log_shards", "views"];
+const SYSTEM_TABLES: &[&str] = &["catalogs", "freshness", "log_shards", "requests", "views"];
 
 /// How far each catalog that follows the log is.
 fn freshness_lines(engine: &Inner) -> Vec<Line<4>> {
@@ -244,6 +245,21 @@ fn freshness_lines(engine: &Inner) -> Vec<Line<4>> {
         }
     };
     engine.followers.progress().into_iter().map(line).collect()
+}
+
+/// The statements that clients gave a name, as the log has them.
+async fn request_lines(engine: &Inner) -> Result<Vec<Line<6>>> {
+    let Some(log) = engine.commit.stored().await? else { return Ok(Vec::new()) };
+    let durable = log.main().end().entries.0;
+    let line = |told: Told| {
+        let (state, outcome) = match told.outcome {
+            Ok(tag) => ("accepted", tag),
+            Err(rejection) => ("refused", rejection.error().to_string()),
+        };
+        let at = chrono::DateTime::from_timestamp_micros(told.time.0).map(|at| at.to_rfc3339());
+        [some(told.id), some(told.user), some(state), some(outcome), some(told.end.0.to_string()), at]
+    };
+    Ok(engine.commit.requests().await?.all(durable).into_iter().map(line).collect())
 }
 
 /// The shards of the log, if it was opened.
@@ -262,7 +278,7 @@ fn shard_lines(engine: &Inner) -> Vec<Line<4>> {
 }
 
 /// A table of `polder.system`, as it is now.
-pub(super) fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str) -> Result<Arc<dyn TableProvider>> {
+pub(super) async fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str) -> Result<Arc<dyn TableProvider>> {
     let batch = match name {
         "catalogs" => batch(&CATALOG_COLUMNS, catalog_lines(catalogs)),
         "views" => {
@@ -270,6 +286,10 @@ pub(super) fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str) -> R
             batch(&["schema", "view", "definition"], views)
         }
         "freshness" => batch(&["catalog", "state", "offset", "reason"], freshness_lines(engine)),
+        "requests" => batch(
+            &["request_id", "user", "state", "outcome", "end_offset", "committed_at"],
+            request_lines(engine).await?,
+        ),
         "log_shards" => batch(&["shard", "entries", "start_offset", "end_offset"], shard_lines(engine)),
         _ => {
             return Err(Error::fix(SqlState::NO_TABLE, format!("table \"{POLDER}.{SYSTEM}.{name}\" does not exist"))

@@ -21,9 +21,11 @@ use crate::execute::resolve::{Resolver, Target, reference};
 use crate::execute::table::plain;
 use crate::execute::write::keys::Keys;
 use crate::plan::Planner;
+use crate::requests::Request;
 use crate::session::{Outcome, Session};
 use crate::sql::{CopySource, Name, Query};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 use polder_catalog::{Error, ReadContext, Result, SqlState};
 use polder_log::TopicDefinition;
@@ -38,24 +40,63 @@ pub(super) enum Writable {
 }
 
 /// `INSERT INTO table [(columns)] query`.
-pub(super) async fn insert(session: &Session, name: &Name, columns: &[String], query: &Query) -> Result<Outcome> {
+pub(super) async fn insert(
+    session: &Session,
+    name: &Name,
+    columns: &[String],
+    query: &Query,
+    request: Option<Request>,
+) -> Result<Outcome> {
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    let rows = rows::Source::Query(query);
-    let count = match writable(session, name, &context)? {
-        Writable::Topic(topic) => topic::insert(session, &context, &topic, columns, rows).await?,
-        Writable::Table(table) => {
-            let mut tries = Tries::of(&context);
-            loop {
-                let rows = rows::Source::Query(query);
-                let done = change::insert(session, &tries.next(), &table, columns, rows).await;
-                if let Some(count) = tries.settle(done).await? {
-                    break count;
-                }
-            }
+    let table = match writable(session, name, &context)? {
+        Writable::Table(table) => table,
+        Writable::Topic(topic) => {
+            refuse_request(request.as_ref())?;
+            let count = topic::insert(session, &context, &topic, columns, rows::Source::Query(query)).await?;
+            return Ok(Outcome::Done(format!("INSERT 0 {count}")));
         }
     };
-    Ok(Outcome::Done(format!("INSERT 0 {count}")))
+    let mut tries = Tries::of(session, &context, request);
+    if let Some(tag) = tries.before().await? {
+        return Ok(Outcome::Done(tag));
+    }
+    loop {
+        let (context, request) = tries.next();
+        let rows = rows::Source::Query(query);
+        let done = change::insert(session, &context, &table, columns, rows, request).await;
+        if let Some((_, tag)) = tries.settle(done).await? {
+            return Ok(Outcome::Done(tag));
+        }
+    }
+}
+
+/// INSERT of rows that are known already, each a value for each of the columns that are named; none if they need a plan: the
+/// target is no table of Polder's own, or has columns that are more than their type.
+pub(crate) async fn insert_rows(
+    session: &Session,
+    name: &Name,
+    columns: &[String],
+    rows: &[Vec<ScalarValue>],
+    request: Option<Request>,
+) -> Result<Option<Outcome>> {
+    let context = query::context(session);
+    let _guard = context.cancellation().clone().drop_guard();
+    let Writable::Table(table) = writable(session, name, &context)? else { return Ok(None) };
+    if !table.is_own() || table.columns.iter().any(|column| !column.field.metadata().is_empty()) {
+        return Ok(None);
+    }
+    let mut tries = Tries::of(session, &context, request);
+    if let Some(tag) = tries.before().await? {
+        return Ok(Some(Outcome::Done(tag)));
+    }
+    loop {
+        let (context, request) = tries.next();
+        let done = change::insert_rows(session, &context, &table, columns, rows, request).await;
+        if let Some(tag) = tries.settle(done).await? {
+            return Ok(Some(Outcome::Done(tag)));
+        }
+    }
 }
 
 /// `UPDATE table SET column = expression, ... [WHERE condition]`.
@@ -64,50 +105,78 @@ pub(super) async fn update(
     name: &Name,
     assignments: Vec<(String, ast::Expr)>,
     condition: Option<ast::Expr>,
+    request: Option<Request>,
 ) -> Result<Outcome> {
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    match writable(session, name, &context)? {
-        Writable::Topic(topic) => Err(Error::fix(
-            SqlState::NOT_SUPPORTED,
-            format!("the records of topic \"{}\" cannot be changed", topic.name),
-        )
-        .with_hint("append a newer one with INSERT: the newest of a key is what its $latest shows")),
-        Writable::Table(table) => {
-            let mut tries = Tries::of(&context);
-            loop {
-                let (assignments, condition) = (assignments.clone(), condition.clone());
-                let done = change::update(session, &tries.next(), &table, assignments, condition).await;
-                if let Some(count) = tries.settle(done).await? {
-                    return Ok(Outcome::Done(format!("UPDATE {count}")));
-                }
-            }
+    let table = match writable(session, name, &context)? {
+        Writable::Table(table) => table,
+        Writable::Topic(topic) => {
+            return Err(Error::fix(
+                SqlState::NOT_SUPPORTED,
+                format!("the records of topic \"{}\" cannot be changed", topic.name),
+            )
+            .with_hint("append a newer one with INSERT: the newest of a key is what its $latest shows"));
+        }
+    };
+    let mut tries = Tries::of(session, &context, request);
+    if let Some(tag) = tries.before().await? {
+        return Ok(Outcome::Done(tag));
+    }
+    loop {
+        let (context, request) = tries.next();
+        let (assignments, condition) = (assignments.clone(), condition.clone());
+        let done = change::update(session, &context, &table, assignments, condition, request).await;
+        if let Some(tag) = tries.settle(done).await? {
+            return Ok(Outcome::Done(tag));
         }
     }
 }
 
 /// `DELETE FROM table [WHERE condition]`.
-pub(super) async fn delete(session: &Session, name: &Name, condition: Option<ast::Expr>) -> Result<Outcome> {
+pub(super) async fn delete(
+    session: &Session,
+    name: &Name,
+    condition: Option<ast::Expr>,
+    request: Option<Request>,
+) -> Result<Outcome> {
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    let count = match writable(session, name, &context)? {
-        Writable::Topic(topic) => topic::delete(session, &context, &topic, condition).await?,
-        Writable::Table(table) => {
-            let mut tries = Tries::of(&context);
-            loop {
-                let done = change::delete(session, &tries.next(), &table, condition.clone()).await;
-                if let Some(count) = tries.settle(done).await? {
-                    break count;
-                }
-            }
+    let table = match writable(session, name, &context)? {
+        Writable::Table(table) => table,
+        Writable::Topic(topic) => {
+            refuse_request(request.as_ref())?;
+            let count = topic::delete(session, &context, &topic, condition).await?;
+            return Ok(Outcome::Done(format!("DELETE {count}")));
         }
     };
-    Ok(Outcome::Done(format!("DELETE {count}")))
+    let mut tries = Tries::of(session, &context, request);
+    if let Some(tag) = tries.before().await? {
+        return Ok(Outcome::Done(tag));
+    }
+    loop {
+        let (context, request) = tries.next();
+        let done = change::delete(session, &context, &table, condition.clone(), request).await;
+        if let Some(tag) = tries.settle(done).await? {
+            return Ok(Outcome::Done(tag));
+        }
+    }
+}
+
+/// The entries of topics lie in many shards, and nothing there knows the ids of requests yet.
+fn refuse_request(request: Option<&Request>) -> Result<()> {
+    match request {
+        None => Ok(()),
+        Some(_) => Err(Error::fix(SqlState::NOT_SUPPORTED, "a topic is not written under a request id")
+            .with_hint("RESET request_id; to append once, look for the record in the topic's $latest first")),
+    }
 }
 
 /// The tries of one statement: it is done again as long as what it reads changes before the log decides about it.
 struct Tries<'a> {
+    engine: &'a Inner,
     context: &'a ReadContext,
+    request: Option<Request>,
     pause: Duration,
 }
 
@@ -116,13 +185,19 @@ const PAUSE_MIN: Duration = Duration::from_micros(100);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 impl<'a> Tries<'a> {
-    fn of(context: &'a ReadContext) -> Self {
-        Self { context, pause: PAUSE_MIN }
+    fn of(session: &'a Session, context: &'a ReadContext, request: Option<Request>) -> Self {
+        Self { engine: &session.engine.0, context, request, pause: PAUSE_MIN }
     }
 
-    /// What the next try reads under.
-    fn next(&self) -> ReadContext {
-        self.context.again()
+    /// What the next try reads under, and the request that it is of.
+    fn next(&self) -> (ReadContext, Option<Request>) {
+        (self.context.again(), self.request.clone())
+    }
+
+    /// What became of the statement, if it is one that the log knows.
+    async fn before(&self) -> Result<Option<String>> {
+        let outcome = self.engine.commit.outcome(self.request.as_ref()).await?;
+        outcome.transpose().map_err(|rejection| rejection.error())
     }
 
     /// What the statement has come to; none if it is to be tried again.

@@ -2,13 +2,14 @@
 
 use crate::commit::{log_error, position};
 use crate::definitions::{changes_of, dataset_id, definitions_in};
+use crate::requests::{Rejection, rejection_of};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::StreamExt;
 use polder_catalog::{
     CatalogName, ChangePart, Definition, Entry, Error, Kind, PART_ROWS_MAX, PartStream, Result, SqlState, WEIGHT_COLUMN,
 };
-use polder_log::store::{self, EntryKind, MAIN, Offset, Part, Shard};
+use polder_log::store::{self, EntryHeader, EntryKind, MAIN, Offset, Part, Shard};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(super) struct Read {
     /// What the store is told; nothing, if the entry is about others.
     pub(super) entry: Option<Entry>,
     pub(super) end: Offset,
+    /// The request that the entry is of, and why it was refused.
+    pub(super) request: Option<(EntryHeader, Option<Rejection>)>,
 }
 
 impl Read {
@@ -80,7 +83,7 @@ impl Reader {
         let definitions = self.definitions(entry)?;
         let mut told = None;
         if !definitions.is_empty() {
-            told = match self.tell(entry, definitions) {
+            told = match self.tell(entry, definitions)? {
                 Ok(parts) => Some(parts),
                 Err(Gone) => return Ok(Err(Gone)),
             };
@@ -93,9 +96,12 @@ impl Reader {
                 Ok(part) => changes(entry, &part),
                 Err(error) => Err(error),
             };
-            let parts = match told.take().map_or_else(|| self.tell(entry, Vec::new()), Ok) {
-                Ok(parts) => parts,
-                Err(Gone) => return Ok(Err(Gone)),
+            let parts = match told.take() {
+                Some(parts) => parts,
+                None => match self.tell(entry, Vec::new())? {
+                    Ok(parts) => parts,
+                    Err(Gone) => return Ok(Err(Gone)),
+                },
             };
             let failed = changes.is_err();
             let changes = match changes {
@@ -118,11 +124,12 @@ impl Reader {
             let _ = parts.blocking_send(Told::End);
             return Ok(Ok(()));
         }
-        Ok(self.sender.blocking_send(Ok(Read { entry: None, end })).map_err(|_| Gone))
+        let read = Read { entry: None, end, request: request_of(entry)? };
+        Ok(self.sender.blocking_send(Ok(read)).map_err(|_| Gone))
     }
 
     /// Hands an entry to the follower; its parts go through what is returned.
-    fn tell(&self, entry: &store::Entry, definitions: Vec<Definition>) -> Result<mpsc::Sender<Told>, Gone> {
+    fn tell(&self, entry: &store::Entry, definitions: Vec<Definition>) -> Result<Result<mpsc::Sender<Told>, Gone>> {
         let (sender, parts) = mpsc::channel(PARTS_AHEAD);
         let header = entry.header();
         let told = Entry {
@@ -132,9 +139,8 @@ impl Reader {
             definitions,
             parts: stream_of(parts),
         };
-        let read = Read { entry: Some(told), end: header.end_offset() };
-        self.sender.blocking_send(Ok(read)).map_err(|_| Gone)?;
-        Ok(sender)
+        let read = Read { entry: Some(told), end: header.end_offset(), request: request_of(entry)? };
+        Ok(self.sender.blocking_send(Ok(read)).map(|()| sender).map_err(|_| Gone))
     }
 
     /// What the entry defines in this catalog.
@@ -148,6 +154,18 @@ impl Reader {
         self.tables.extend(created.filter_map(|definition| definition.dataset().0.parse::<u64>().ok()));
         Ok(definitions)
     }
+}
+
+fn request_of(entry: &store::Entry) -> Result<Option<(EntryHeader, Option<Rejection>)>> {
+    let header = entry.header();
+    if header.attributes.digest.is_none() {
+        return Ok(None);
+    }
+    let rejection = rejection_of(entry).map_err(|detail| {
+        let message = format!("entry {} of the log's shard main cannot be read", header.number.0);
+        Error::new(Kind::Repair, SqlState::DAMAGED, message).with_detail(detail)
+    })?;
+    Ok(Some((header.clone(), rejection)))
 }
 
 /// What the parts of one entry are, on their way. An end that is not told is no end.

@@ -14,6 +14,19 @@ pub(crate) const SPECS: &[OptionSpec] = &[
         "Whether sources take over filters, limits, aggregates and joins. Off gives the same rows, slower: a way to check.",
     )
     .default("on"),
+    OptionSpec::new(
+        "request_id",
+        OptionKind::Text,
+        "The name of the next statement that changes rows: sent again with the same words, it returns its first outcome and has \
+         no second effect. It serves once.",
+    ),
+    OptionSpec::new(
+        "wait",
+        OptionKind::Choice(&["outcome", "none"]),
+        "What a statement that changes rows waits for. With `none` it goes on in the background under its request id, and \
+         `WAIT FOR 'request id'` tells its outcome.",
+    )
+    .default("outcome"),
     OptionSpec::new("statement_timeout", OptionKind::Duration, "How long a statement may run; `0s` for no limit.")
         .default("0s"),
 ];
@@ -42,6 +55,16 @@ impl Settings {
     /// Whether sources may take over work.
     pub(crate) fn pushdown(&self) -> bool {
         self.options().boolean("pushdown")
+    }
+
+    /// The name of the next statement that changes rows, if it was given one.
+    pub(crate) fn request_id(&self) -> Option<String> {
+        self.values.get("request_id").cloned()
+    }
+
+    /// Whether a statement that changes rows goes on in the background.
+    pub(crate) fn is_not_waited_for(&self) -> bool {
+        self.value("wait") == "none"
     }
 
     /// How long a statement may run, if limited.

@@ -65,6 +65,10 @@ impl Reader<'_> {
                 self.accept("table");
                 Ok(Statement::Describe { name: self.name()? })
             }
+            ["wait", "for", _] => {
+                self.skip(2);
+                Ok(Statement::WaitFor { request: self.value()? })
+            }
             ["set", _, _] => self.set(),
             ["reset", _, _] => {
                 self.skip(1);

@@ -4,7 +4,7 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 
 /// One statement. Matched without `_`, so that a new one is handled everywhere.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Statement {
     /// `SELECT`, `VALUES`, `WITH`, `TABLE`: gives rows.
     Query(Query),
@@ -41,6 +41,8 @@ pub(crate) enum Statement {
     Delete { table: Name, condition: Option<ast::Expr> },
     /// `COPY table [(columns)] FROM 'file' | STDIN [WITH (format ndjson | csv | parquet, ...)]`.
     Copy { table: Name, columns: Vec<String>, from: CopySource, options: Vec<(String, String)> },
+    /// `WAIT FOR 'request id'`: the outcome of a statement that was sent under this id, once there is one.
+    WaitFor { request: String },
     /// `SHOW CATALOGS`.
     ShowCatalogs,
     /// `SHOW SCHEMAS [FROM catalog]`.
@@ -120,4 +122,11 @@ pub(crate) struct ViewDefinition {
     pub(crate) columns: Vec<String>,
     /// The query, in the user's own words: a parsed query printed again might not be the same.
     pub(crate) text: String,
+}
+
+impl Statement {
+    /// Whether it changes rows, so that it can have a request id.
+    pub(crate) fn writes(&self) -> bool {
+        matches!(self, Self::Insert { .. } | Self::Update { .. } | Self::Delete { .. })
+    }
 }

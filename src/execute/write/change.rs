@@ -1,15 +1,18 @@
 //! Writing a table that follows the log in another catalog: one entry of `main` with rows and weights.
 
+use crate::commit::{Committed, outcome_entry};
 use crate::definitions::TableDefinition;
 use crate::engine::Inner;
 use crate::execute::write::draft::Draft;
 use crate::execute::write::keys::Keys;
 use crate::execute::write::{rows, shown};
+use crate::requests::Request;
 use crate::session::Session;
 use crate::sql::{self, Query, Statement};
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SelectItem, SetExpr, TableFactor};
 use polder_catalog::{Error, ReadContext, Result, SqlState};
@@ -19,14 +22,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
-/// Inserts rows; how many.
+/// Inserts rows; how many, and the statement's tag.
 pub(super) async fn insert(
     session: &Session,
     context: &ReadContext,
     table: &TableDefinition,
     columns: &[String],
     source: rows::Source<'_>,
-) -> Result<u64> {
+    request: Option<Request>,
+) -> Result<(u64, String)> {
     let engine = &session.engine.0;
     let writing = Writing::begin(engine, context, table).await?;
     let table = &current(engine, table)?;
@@ -40,17 +44,38 @@ pub(super) async fn insert(
         keys.add(session, context, &batch).await?;
         draft.add(table, &batch, None)?;
     }
-    writing.commit(engine, context, table, draft).await
+    let count = draft.record_count();
+    let tag = format!("INSERT 0 {count}");
+    Ok((count, writing.commit(engine, context, table, draft, request, tag).await?))
 }
 
-/// Changes rows; how many.
+/// Inserts rows that are known already; the statement's tag.
+pub(super) async fn insert_rows(
+    session: &Session,
+    context: &ReadContext,
+    table: &TableDefinition,
+    columns: &[String],
+    rows: &[Vec<ScalarValue>],
+    request: Option<Request>,
+) -> Result<String> {
+    let engine = &session.engine.0;
+    let writing = Writing::begin(engine, context, table).await?;
+    let table = &current(engine, table)?;
+    let batch = rows::batch_of(&table.arrow_schema(), columns, rows)?;
+    let mut draft = Draft::new(engine, EntryKind::DATA).await?;
+    draft.add(table, &batch, None)?;
+    writing.commit(engine, context, table, draft, request, format!("INSERT 0 {}", rows.len())).await
+}
+
+/// Changes rows; the statement's tag.
 pub(super) async fn update(
     session: &Session,
     context: &ReadContext,
     table: &TableDefinition,
     assignments: Vec<(String, ast::Expr)>,
     condition: Option<ast::Expr>,
-) -> Result<u64> {
+    request: Option<Request>,
+) -> Result<String> {
     let engine = &session.engine.0;
     let writing = Writing::begin(engine, context, table).await?;
     let table = &current(engine, table)?;
@@ -80,19 +105,17 @@ pub(super) async fn update(
         add_update(&mut draft, table, &old, &new)?;
     }
     keys.settle(session, context).await?;
-    if count > 0 {
-        writing.commit(engine, context, table, draft).await?;
-    }
-    Ok(count)
+    writing.commit(engine, context, table, draft, request, format!("UPDATE {count}")).await
 }
 
-/// Deletes rows; how many.
+/// Deletes rows; the statement's tag.
 pub(super) async fn delete(
     session: &Session,
     context: &ReadContext,
     table: &TableDefinition,
     condition: Option<ast::Expr>,
-) -> Result<u64> {
+    request: Option<Request>,
+) -> Result<String> {
     let engine = &session.engine.0;
     let writing = Writing::begin(engine, context, table).await?;
     let table = &current(engine, table)?;
@@ -106,7 +129,8 @@ pub(super) async fn delete(
         let batch = of_schema(batch.columns().to_vec(), &schema)?;
         draft.add(table, &batch, Some(weights))?;
     }
-    writing.commit(engine, context, table, draft).await
+    let tag = format!("DELETE {}", draft.record_count());
+    writing.commit(engine, context, table, draft, request, tag).await
 }
 
 /// The table as it is now that nobody else defines or writes it: it may have been altered while this statement waited.
@@ -136,17 +160,31 @@ impl Writing {
         Ok(Self { _turn: turn, reads })
     }
 
-    /// Makes the entry durable and waits until the table shows it; how many records it had.
-    async fn commit(self, engine: &Inner, context: &ReadContext, table: &TableDefinition, draft: Draft) -> Result<u64> {
-        let count = draft.record_count();
-        if count == 0 {
-            return Ok(0);
+    /// Makes the entry durable and waits until the table shows it. The statement's tag, or that of the same request before.
+    async fn commit(
+        self,
+        engine: &Inner,
+        context: &ReadContext,
+        table: &TableDefinition,
+        draft: Draft,
+        request: Option<Request>,
+        tag: String,
+    ) -> Result<String> {
+        if draft.record_count() == 0 && request.is_none() {
+            return Ok(tag);
         }
-        let (entry, changes) = draft.finish();
+        let (mut entry, changes) = draft.finish();
+        if let Some(request) = &request {
+            if entry.record_count() == 0 {
+                entry = outcome_entry()?;
+            }
+            entry = entry.with_attributes(request.attributes(&tag));
+        }
         let proposal = engine.commit.propose(Vec::new(), &changes, self.reads).await?;
-        let end = engine.commit.commit(entry, proposal).await?;
-        shown(engine, table, end, context).await?;
-        Ok(count)
+        match engine.commit.commit(entry, proposal, request).await? {
+            Committed::Now(end) => shown(engine, table, end, context).await.map(|()| tag),
+            Committed::Before(outcome) => outcome.map_err(|rejection| rejection.error()),
+        }
     }
 }
 

@@ -151,7 +151,9 @@ async fn insert(
     let source = rows::Source::Given { query, tables: Box::new(tables) };
     match target {
         Writable::Topic(topic) => topic::insert(session, context, topic, names, source).await,
-        Writable::Table(table) => change::insert(session, context, table, names, source).await,
+        Writable::Table(table) => {
+            change::insert(session, context, table, names, source, None).await.map(|(count, _)| count)
+        }
     }
 }
 

@@ -4,13 +4,15 @@ use crate::execute::resolve::Resolver;
 use crate::plan::{Planner, Tables};
 use crate::session::Session;
 use crate::sql::Query;
-use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::FieldRef;
+use arrow::array::{Array, RecordBatch, new_null_array};
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::execute_stream;
+use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use polder_catalog::{Error, ReadContext, Result, SqlState};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Where rows come from.
 pub(super) enum Source<'a> {
@@ -73,6 +75,34 @@ fn places(fields: &[FieldRef], columns: &[String], given: usize) -> Result<Vec<O
     Ok(fields.iter().enumerate().map(place).collect())
 }
 
+/// Rows of values in the columns that are named, as columns of a table.
+pub(super) fn batch_of(schema: &SchemaRef, columns: &[String], rows: &[Vec<ScalarValue>]) -> Result<RecordBatch> {
+    let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
+    let given = rows.first().map_or(0, Vec::len);
+    if rows.iter().any(|row| row.len() != given) {
+        return Err(Error::fix(SqlState::SYNTAX, "the rows of VALUES have different numbers of values"));
+    }
+    let places = places(&fields, columns, given)?;
+    let array = |(field, place): (&FieldRef, &Option<usize>)| {
+        let Some(place) = place else { return Ok(new_null_array(field.data_type(), rows.len())) };
+        let values = rows.iter().map(|row| row[*place].cast_to(field.data_type()));
+        let values = values.collect::<Result<Vec<_>, _>>().map_err(Error::from_datafusion)?;
+        ScalarValue::iter_to_array(values).map_err(Error::from_datafusion)
+    };
+    let arrays = fields.iter().zip(&places).map(array).collect::<Result<Vec<_>>>()?;
+    for at in required(&fields) {
+        if arrays[at].null_count() > 0 {
+            return Err(null(fields[at].name()));
+        }
+    }
+    RecordBatch::try_new(Arc::clone(schema), arrays)
+        .map_err(|error| Error::report("values do not fit the table they go to").with_source(error))
+}
+
+fn null(column: &str) -> Error {
+    Error::fix(SqlState::NOT_NULL, format!("column \"{column}\" must not be NULL"))
+}
+
 fn required(fields: &[FieldRef]) -> Vec<usize> {
     (0..fields.len()).filter(|at| !fields[*at].is_nullable()).collect()
 }
@@ -104,10 +134,6 @@ impl Written {
 pub(super) fn refuse_nulls(batch: &RecordBatch, required: &[usize]) -> Result<()> {
     match required.iter().find(|at| batch.column(**at).logical_null_count() > 0) {
         None => Ok(()),
-        Some(at) => {
-            let schema = batch.schema();
-            let message = format!("column \"{}\" must not be NULL", schema.field(*at).name());
-            Err(Error::fix(SqlState::NOT_NULL, message))
-        }
+        Some(at) => Err(null(batch.schema().field(*at).name())),
     }
 }

@@ -60,6 +60,10 @@ pub struct Attributes {
     pub deriving: Option<Deriving>,
     /// The client's own digest of what it sent.
     pub digest: Option<[u8; 32]>,
+    /// Whose request it is.
+    pub user: Option<String>,
+    /// What the client was answered.
+    pub outcome: Option<String>,
     /// Attributes of a newer version: tag and value.
     pub unknown: Vec<(u64, Bytes)>,
 }
@@ -69,6 +73,8 @@ const ORIGIN: u64 = 2;
 const CAUSE: u64 = 3;
 const DERIVING: u64 = 4;
 const DIGEST: u64 = 5;
+const USER: u64 = 6;
+const OUTCOME: u64 = 7;
 
 impl Attributes {
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -95,6 +101,12 @@ impl Attributes {
         if let Some(digest) = &self.digest {
             put(DIGEST, digest);
         }
+        if let Some(user) = &self.user {
+            put(USER, user.as_bytes());
+        }
+        if let Some(outcome) = &self.outcome {
+            put(OUTCOME, outcome.as_bytes());
+        }
         for (tag, value) in &self.unknown {
             put(*tag, value);
         }
@@ -114,6 +126,8 @@ impl Attributes {
                     attributes.deriving = Some(Deriving { dataset: value.varint()?, version: value.varint()? });
                 }
                 DIGEST => attributes.digest = Some(value.array()?),
+                USER => attributes.user = Some(whole_text(value)?),
+                OUTCOME => attributes.outcome = Some(whole_text(value)?),
                 _ => attributes.unknown.push((tag, Bytes::copy_from_slice(value.rest()))),
             }
         }

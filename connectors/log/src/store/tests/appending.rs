@@ -52,6 +52,8 @@ fn attributes_come_back_and_unknown_ones_are_kept() {
         cause: Cause::from([("main".to_string(), Offset(3)), ("clicks.0".to_string(), Offset(9))]),
         deriving: Some(Deriving { dataset: 5, version: 2 }),
         digest: Some([7; 32]),
+        user: Some("ada".to_string()),
+        outcome: Some("INSERT 0 1".to_string()),
         unknown: vec![(99, Bytes::from_static(b"later"))],
     };
     log.main().append(text_entry("a").with_attributes(attributes.clone())).wait().unwrap();

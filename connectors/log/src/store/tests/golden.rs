@@ -38,7 +38,7 @@ fn attributes(number: usize) -> Attributes {
         cause: Cause::from([("main".to_string(), Offset(number as u64))]),
         deriving: Some(Deriving { dataset: 5, version: 2 }),
         digest: Some([number as u8; 32]),
-        unknown: Vec::new(),
+        ..Attributes::default()
     }
 }
 

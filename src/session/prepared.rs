@@ -1,0 +1,61 @@
+//! Prepared statements: read once, run many times with other values.
+
+use crate::execute;
+use crate::session::{Outcome, Session};
+use crate::sql::{self, Statement};
+use datafusion::scalar::ScalarValue;
+use polder_catalog::Error;
+use polder_catalog::{Result, SqlState};
+
+/// A statement whose parameters, `$1`, `$2`, ..., get their values when it is run.
+///
+/// It names tables, and is no promise about them: what they are is looked up each time.
+#[derive(Debug)]
+pub struct Prepared {
+    sql: String,
+    statement: Statement,
+    /// Of an INSERT that has nothing but parameters.
+    rows: Option<Vec<Vec<usize>>>,
+}
+
+impl Session {
+    /// Reads a statement.
+    ///
+    /// # Errors
+    /// 42601 if it cannot be read. Whether its names exist is told when it is run.
+    pub fn prepare(&self, sql: &str) -> Result<Prepared> {
+        let statement = sql::parse(sql)?;
+        let rows = match &statement {
+            Statement::Insert { query, .. } => sql::rows_of_parameters(query),
+            _ => None,
+        };
+        Ok(Prepared { sql: sql.to_string(), statement, rows })
+    }
+
+    /// Runs a prepared statement with values for its parameters. A request id names the statement with these values.
+    ///
+    /// # Errors
+    /// 42P02 if a value is missing; all that [`run`](Self::run) tells.
+    pub async fn run_prepared(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Outcome> {
+        let request = match prepared.statement.writes() {
+            true => self.take_request(&prepared.sql, values)?,
+            false => None,
+        };
+        if let (Statement::Insert { table, columns, .. }, Some(rows)) = (&prepared.statement, &prepared.rows)
+            && !self.settings().is_not_waited_for()
+        {
+            let value = |at: &usize| values.get(*at).cloned().ok_or_else(|| missing(*at));
+            let rows = rows.iter().map(|row| row.iter().map(value).collect::<Result<Vec<_>>>());
+            let rows = rows.collect::<Result<Vec<_>>>()?;
+            if let Some(outcome) = execute::insert_rows(self, table, columns, &rows, request.clone()).await? {
+                return Ok(outcome);
+            }
+        }
+        let statement = sql::bind(&prepared.statement, values)?;
+        self.run_statement(statement, request).await
+    }
+}
+
+fn missing(at: usize) -> Error {
+    Error::fix(SqlState::NO_PARAMETER, format!("parameter ${} has no value", at + 1))
+}
