@@ -53,6 +53,7 @@ enum Choice {
     LogScan,
     /// The ten best of six thousand mails for each of many questions
     SearchTop10,
+    TableCommit,
 }
 
 /// What can be measured.
@@ -68,10 +69,11 @@ pub(crate) enum Workload {
     LogAppend,
     LogScan,
     SearchTop10,
+    TableCommit,
 }
 
 impl Workload {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::PostgresScan,
         Self::PostgresAggregate,
         Self::FederatedJoin,
@@ -81,6 +83,7 @@ impl Workload {
         Self::LogAppend,
         Self::LogScan,
         Self::SearchTop10,
+        Self::TableCommit,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -94,6 +97,7 @@ impl Workload {
             Self::LogAppend => "log_append",
             Self::LogScan => "log_scan",
             Self::SearchTop10 => "search_top10",
+            Self::TableCommit => "table_commit",
         }
     }
 }
@@ -134,6 +138,7 @@ impl Arguments {
                 Choice::LogAppend => &[Workload::LogAppend],
                 Choice::LogScan => &[Workload::LogScan],
                 Choice::SearchTop10 => &[Workload::SearchTop10],
+                Choice::TableCommit => &[Workload::TableCommit],
             };
             for workload in chosen {
                 if !workloads.contains(workload) {

@@ -16,6 +16,7 @@ mod contender;
 mod measure;
 mod memory;
 mod peers;
+mod pgbench;
 mod report;
 mod rows;
 mod tpch;

@@ -48,6 +48,25 @@ impl Samples {
     }
 }
 
+/// What one contender did in one stretch of time.
+#[derive(Debug, Default)]
+pub(crate) struct Stretch {
+    pub(crate) elapsed: Duration,
+    pub(crate) appends: usize,
+    /// How long each append, or each group of them, waited until it was acknowledged.
+    pub(crate) waits: Vec<Duration>,
+}
+
+impl Stretch {
+    pub(crate) fn of(elapsed: Duration, waits: Vec<Duration>) -> Self {
+        Self { elapsed, appends: waits.len(), waits }
+    }
+
+    pub(crate) fn time_of_one(&self) -> Duration {
+        self.elapsed.div_f64(self.appends.max(1) as f64)
+    }
+}
+
 /// Runs each contender once per round, after one round that does not count. Each round starts with the next one, so
 /// that no one always runs in the wake of the same neighbour.
 pub(crate) async fn interleave(contenders: &[Contender], rounds: u32) -> Result<Vec<Samples>> {

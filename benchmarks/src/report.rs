@@ -29,13 +29,17 @@ pub(crate) enum Unit {
     Megabytes,
     #[serde(rename = "rows")]
     Rows,
+    #[serde(rename = "us")]
+    Microseconds,
+    #[serde(rename = "syncs")]
+    Syncs,
 }
 
 impl Unit {
     fn more_is_better(self) -> bool {
         match self {
             Self::RowsPerSecond => true,
-            Self::Milliseconds | Self::Megabytes | Self::Rows => false,
+            Self::Milliseconds | Self::Megabytes | Self::Rows | Self::Microseconds | Self::Syncs => false,
         }
     }
 }
@@ -47,6 +51,8 @@ impl fmt::Display for Unit {
             Self::Milliseconds => "ms",
             Self::Megabytes => "MB",
             Self::Rows => "rows",
+            Self::Microseconds => "us",
+            Self::Syncs => "syncs",
         })
     }
 }
@@ -99,6 +105,11 @@ impl Finding {
     /// Rows that a source sent, under a limit that we set ourselves.
     pub(crate) fn moved(measure: &'static str, rows: u64, limit: u64) -> Self {
         Self { measure, against: "limit", unit: Unit::Rows, ours: rows as f64, peer: limit as f64, bound: Some(1.0) }
+    }
+
+    /// What each commit costs.
+    pub(crate) fn cost(measure: &'static str, unit: Unit, ours: f64, against: &'static str, peer: f64) -> Self {
+        Self { measure, against, unit, ours, peer, bound: None }
     }
 
     fn ratio(&self) -> f64 {

@@ -9,6 +9,7 @@ mod postgres_aggregate;
 mod postgres_scan;
 mod search_top10;
 mod start;
+mod table_commit;
 
 use crate::arguments::{Settings, Workload};
 use crate::contender::Contender;
@@ -32,6 +33,7 @@ pub(crate) async fn run(workload: Workload, settings: &Settings) -> Result<Measu
         Workload::LogAppend => log_append::run(settings).await,
         Workload::LogScan => log_scan::run(settings).await,
         Workload::SearchTop10 => search_top10::run(settings).await,
+        Workload::TableCommit => table_commit::run(settings).await,
     }
 }
 

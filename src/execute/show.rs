@@ -263,7 +263,7 @@ async fn request_lines(engine: &Inner) -> Result<Vec<Line<6>>> {
 }
 
 /// The shards of the log, if it was opened.
-fn shard_lines(engine: &Inner) -> Vec<Line<4>> {
+fn shard_lines(engine: &Inner) -> Vec<Line<5>> {
     let shards = engine.commit.opened().map(|log| log.shards()).unwrap_or_default();
     let line = |shard: &Shard| {
         let end = shard.end();
@@ -272,6 +272,7 @@ fn shard_lines(engine: &Inner) -> Vec<Line<4>> {
             some(end.entries.0.to_string()),
             some(shard.start().0.to_string()),
             some(end.offset.0.to_string()),
+            some(shard.sync_count().to_string()),
         ]
     };
     shards.iter().map(line).collect()
@@ -290,7 +291,7 @@ pub(super) async fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str
             &["request_id", "user", "state", "outcome", "end_offset", "committed_at"],
             request_lines(engine).await?,
         ),
-        "log_shards" => batch(&["shard", "entries", "start_offset", "end_offset"], shard_lines(engine)),
+        "log_shards" => batch(&["shard", "entries", "start_offset", "end_offset", "syncs"], shard_lines(engine)),
         _ => {
             return Err(Error::fix(SqlState::NO_TABLE, format!("table \"{POLDER}.{SYSTEM}.{name}\" does not exist"))
                 .with_hint(format!("the system tables are: {}", SYSTEM_TABLES.join(", "))));

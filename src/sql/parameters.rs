@@ -31,7 +31,10 @@ pub(crate) fn bind(statement: &Statement, values: &[ScalarValue]) -> Result<Stat
         }
         _ if values.is_empty() => {}
         _ => {
-            return Err(Error::fix(SqlState::NOT_SUPPORTED, "only statements that read or change rows have parameters"));
+            return Err(Error::fix(
+                SqlState::NOT_SUPPORTED,
+                "only statements that read or change rows have parameters",
+            ));
         }
     }
     Ok(bound)

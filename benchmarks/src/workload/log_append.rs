@@ -9,16 +9,15 @@
 
 mod disk;
 mod nats;
-mod pgbench;
 mod topic;
 
 use crate::Result;
 use crate::arguments::Settings;
-use crate::measure::Samples;
+use crate::measure::{Samples, Stretch};
+use crate::pgbench::PgBench;
 use crate::report::{Finding, Measured};
 use disk::Disk;
 use nats::Nats;
-use pgbench::PgBench;
 use std::time::Duration;
 use topic::Topic;
 
@@ -28,25 +27,6 @@ const LEVELS: [(usize, &str, &str); 3] =
     [(1, "append_1", "p99_append_1"), (16, "append_16", "p99_append_16"), (256, "append_256", "p99_append_256")];
 /// The payload of one record.
 const BYTES: usize = 1_000;
-
-/// What one contender did in one stretch of time.
-#[derive(Debug, Default)]
-struct Stretch {
-    elapsed: Duration,
-    appends: usize,
-    /// How long each append, or each group of them, waited until it was acknowledged.
-    waits: Vec<Duration>,
-}
-
-impl Stretch {
-    fn of(elapsed: Duration, waits: Vec<Duration>) -> Self {
-        Self { elapsed, appends: waits.len(), waits }
-    }
-
-    fn time_of_one(&self) -> Duration {
-        self.elapsed.div_f64(self.appends.max(1) as f64)
-    }
-}
 
 /// What one contender did in all rounds of one level. Its name says when it syncs, so that this stands beside every figure.
 struct Appended {
@@ -84,7 +64,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<Measured> {
     let folder = tempfile::tempdir()?;
     let mut disk = Disk::new(folder.path())?;
     let topic = Topic::new(&folder.path().join("polder")).await?;
-    let pgbench = PgBench::new(stretch)?;
+    let pgbench = PgBench::new(stretch, "CREATE TABLE records (payload text NOT NULL)");
     let nats = match &settings.peers {
         Some(peers) => Some(Nats::start(&peers.nats_server()?, &folder.path().join("nats")).await?),
         None => None,
@@ -93,6 +73,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<Measured> {
     measured.contenders = vec![topic.describe(), disk.describe(), pgbench.describe()];
     measured.contenders.extend(nats.as_ref().map(Nats::describe));
 
+    let insert = format!("INSERT INTO records VALUES ('{}');\n", "x".repeat(BYTES));
+    let mut inserts = 0;
     for (in_flight, measure, p99) in LEVELS {
         let mut ours = Appended::new("polder_fdatasync");
         let mut alone = Appended::new("disk_fdatasync");
@@ -103,7 +85,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<Measured> {
             let own = topic.append(in_flight, stretch).await?;
             let raw = disk.append(1, stretch)?;
             let together = disk.append(in_flight, stretch / 3)?;
-            let inserted = pgbench.insert(in_flight)?;
+            let inserted = pgbench.run(in_flight, &insert)?;
+            inserts += inserted.appends as u64;
             let published = match &nats {
                 Some(nats) => nats.publish(in_flight, stretch).await?,
                 None => Stretch::default(),
@@ -130,7 +113,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<Measured> {
         measured.findings.push(Finding::time(p99, &ours.p99(), &grouped.p99(), Some(3.0)));
     }
     topic.check().await?;
-    pgbench.check()?;
+    assert_held("PostgreSQL", inserts, pgbench.count("records")?)?;
     if let Some(nats) = &nats {
         nats.check().await?;
     }

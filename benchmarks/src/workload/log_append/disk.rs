@@ -1,7 +1,8 @@
 //! The disk alone: a kilobyte or many at the end of a file and fdatasync, again and again.
 
-use super::{BYTES, Stretch};
+use super::BYTES;
 use crate::Result;
+use crate::measure::Stretch;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;

@@ -2,8 +2,9 @@
 
 mod client;
 
-use super::{BYTES, Stretch, assert_held};
+use super::{BYTES, assert_held};
 use crate::Result;
+use crate::measure::Stretch;
 use client::Client;
 use futures::future::try_join_all;
 use polder_testing::free_port;

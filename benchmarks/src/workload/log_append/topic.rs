@@ -1,8 +1,9 @@
 //! Ourselves: a topic of one shard, appended to as an embedding program would.
 
-use super::{BYTES, Stretch, assert_held};
+use super::{BYTES, assert_held};
 use crate::Result;
 use crate::contender::query;
+use crate::measure::Stretch;
 use arrow::array::{AsArray, BinaryArray};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;

@@ -56,8 +56,13 @@ impl Life {
     pub(super) fn new(mut chance: Chance) -> Self {
         let files = SimFiles::new(chance.split());
         let folder = std::path::Path::new(FOLDER).join("main");
-        let shared =
-            Shared { files: Arc::new(files.clone()), name: "main".into(), folder: folder.into(), index_bytes: 200 };
+        let shared = Shared {
+            files: Arc::new(files.clone()),
+            name: "main".into(),
+            folder: folder.into(),
+            index_bytes: 200,
+            syncs: Arc::default(),
+        };
         let time = chance.below(1_000_000) as i64;
         Self {
             chance,

@@ -81,7 +81,7 @@ impl Inspection {
     fn shared(&self, name: &str) -> Shared {
         let LogOptions { files, index_bytes, .. } = &self.options;
         let folder = self.folder.join(folder_of(name)).into();
-        Shared { files: Arc::clone(files), name: name.into(), folder, index_bytes: *index_bytes }
+        Shared { files: Arc::clone(files), name: name.into(), folder, index_bytes: *index_bytes, syncs: Arc::default() }
     }
 }
 

@@ -213,7 +213,13 @@ impl Log {
 
     fn shared(&self, name: &str, folder: PathBuf) -> Shared {
         let LogOptions { files, index_bytes, .. } = &self.options;
-        Shared { files: Arc::clone(files), name: name.into(), folder: folder.into(), index_bytes: *index_bytes }
+        Shared {
+            files: Arc::clone(files),
+            name: name.into(),
+            folder: folder.into(),
+            index_bytes: *index_bytes,
+            syncs: Arc::default(),
+        }
     }
 
     fn lock_shards(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Shard>> {

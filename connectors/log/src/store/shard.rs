@@ -14,7 +14,7 @@ use super::writer::{Appended, Decide, Item, TrimPolicy, TrimReport, Writer};
 use super::{CommitTime, EntryNumber, Error, Offset, Result, VerifyReport, audit, inspect};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
@@ -134,6 +134,11 @@ impl Shard {
     /// How far the shard is durable.
     pub fn end(&self) -> DurableEnd {
         self.view().end
+    }
+
+    /// How often a commit was synced since the log was opened.
+    pub fn sync_count(&self) -> u64 {
+        self.0.shared.syncs.load(Ordering::Relaxed)
     }
 
     /// Tells each new durable end. Nobody polls: the writer wakes who waits.

@@ -10,6 +10,7 @@ use super::segment::{SegmentHeader, SegmentStem};
 use super::walk::Walk;
 use super::{CommitTime, Damage, EntryNumber, Error, Offset, Result};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The durable end of a shard.
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) folder: Arc<Path>,
     /// The distance of two points of an index.
     pub(crate) index_bytes: u64,
+    /// How often the writer has synced a commit.
+    pub(crate) syncs: Arc<AtomicU64>,
 }
 
 impl Shared {

@@ -12,6 +12,7 @@ use super::{Appended, Tail, Writer};
 use arrow_schema::SchemaRef;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Decides under the writer what is appended, knowing the end of the log. It runs in the middle of a commit, so it
 /// must be quick and must not wait for anything.
@@ -285,6 +286,7 @@ impl<'a> Group<'a> {
 
     fn sync(&self) -> Result<()> {
         let synced = self.writer.file.sync_data();
+        self.writer.shared.syncs.fetch_add(1, Ordering::Relaxed);
         synced.map_err(|error| Error::io(format!("sync shard \"{}\"", self.writer.shared.name), error))
     }
 }
