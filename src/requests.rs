@@ -182,6 +182,15 @@ impl Requests {
         }
     }
 
+    /// What was answered to a request, whatever its statements were, if it was not refused and is durable.
+    pub(crate) fn answered(&self, durable: u64, user: &str, id: &str) -> Option<String> {
+        let key = Key { user: user.to_string(), id: id.to_string() };
+        match self.lock().find_key(&key, durable) {
+            Found::Outcome(outcome) => outcome.ok(),
+            Found::Failed(_) | Found::Running | Found::Unknown => None,
+        }
+    }
+
     /// Notes that a statement runs whose client does not wait. To be ended by [`finished`](Self::finished).
     pub(crate) fn started(&self, request: &Request) {
         *self.lock().running.entry(request.key.clone()).or_default() += 1;

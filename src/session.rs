@@ -4,6 +4,7 @@ mod copy;
 mod prepared;
 mod rows;
 mod settings;
+mod transaction;
 
 pub use copy::CopyIn;
 pub(crate) use copy::Piece;
@@ -12,15 +13,17 @@ pub use prepared::Prepared;
 pub(crate) use rows::rows_and_bytes;
 pub use rows::{Notices, Progress, Rows, SourceProgress};
 pub(crate) use settings::{SPECS as SETTINGS, Settings};
+pub(crate) use transaction::{COMMIT, Change, Transaction};
 
 use crate::engine::Engine;
 use crate::requests::Request;
-use crate::sql::Statement;
+use crate::sql::{InTransaction, Statement};
 use crate::{execute, sql};
 use arrow::record_batch::RecordBatch;
 use datafusion::scalar::ScalarValue;
-use polder_catalog::Result;
-use std::sync::{Mutex, PoisonError};
+use polder_catalog::{Error, Result, SqlState};
+use polder_rows::View;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Servers will tell who asks; until then it is the user of the process.
 pub(crate) const USER: &str = "local";
@@ -30,6 +33,7 @@ pub(crate) const USER: &str = "local";
 pub struct Session {
     pub(crate) engine: Engine,
     settings: Mutex<Settings>,
+    transaction: Mutex<Option<Transaction>>,
 }
 
 /// What a statement gives.
@@ -46,12 +50,12 @@ pub enum Outcome {
 impl Session {
     pub(crate) fn new(engine: Engine) -> Self {
         let settings = Mutex::new(Settings::new(&engine.0.config));
-        Self { engine, settings }
+        Self { engine, settings, transaction: Mutex::default() }
     }
 
     /// A session with the settings of another.
     pub(crate) fn with_settings(engine: Engine, settings: Settings) -> Self {
-        Self { engine, settings: Mutex::new(settings) }
+        Self { engine, settings: Mutex::new(settings), transaction: Mutex::default() }
     }
 
     /// Runs exactly one statement. Rows are read as they are asked for; dropping the future or the rows cancels the work
@@ -60,27 +64,104 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the statement, a name in it, or a source. Errors of single rows come from [`Rows::next`].
     pub async fn run(&self, sql: &str) -> Result<Outcome> {
-        let statement = sql::parse(sql)?;
-        let request = if statement.writes() { self.take_request(sql, &[])? } else { None };
-        self.run_statement(statement, request).await
+        let statement = match sql::parse(sql) {
+            Ok(statement) => statement,
+            Err(error) => return Err(self.failed(error)),
+        };
+        let words = words_of(sql, &[]);
+        let request = self.take_request(&statement, &words)?;
+        self.guarded(&statement.clone(), words, self.run_statement(statement, request)).await
     }
 
     async fn run_statement(&self, statement: Statement, request: Option<Request>) -> Result<Outcome> {
-        if statement.writes() && self.settings().is_not_waited_for() {
+        if statement.writes() && self.settings().is_not_waited_for() && !self.in_transaction() {
             return Box::pin(execute::without_waiting(self, statement, request)).await;
         }
         execute::statement(self, statement, request).await
     }
 
-    /// The request that a statement is of: its id serves once.
-    fn take_request(&self, sql: &str, values: &[ScalarValue]) -> Result<Option<Request>> {
+    /// Runs what a statement does, as the transaction allows if there is one.
+    async fn guarded(
+        &self,
+        statement: &Statement,
+        words: Vec<String>,
+        run: impl Future<Output = Result<Outcome>>,
+    ) -> Result<Outcome> {
+        if let Some(transaction) = self.transaction().as_mut() {
+            let checked = match statement.in_transaction() {
+                InTransaction::Ends => Ok(()),
+                InTransaction::Reads => transaction.check(false),
+                InTransaction::Writes => transaction.check(true),
+                InTransaction::Never => {
+                    Err(Error::fix(SqlState::IN_TRANSACTION, "this statement cannot stand in a transaction")
+                        .with_hint("COMMIT or ROLLBACK it first"))
+                }
+            };
+            if let Err(error) = checked {
+                transaction.fail();
+                return Err(error);
+            }
+            if statement.writes()
+                && let Some(tag) = transaction.note(words)
+            {
+                return Ok(Outcome::Done(tag));
+            }
+        }
+        run.await.map_err(|error| self.failed(error))
+    }
+
+    /// An error leaves a transaction nothing but to be rolled back.
+    fn failed(&self, error: Error) -> Error {
+        self.transaction().as_mut().into_iter().for_each(Transaction::fail);
+        error
+    }
+
+    fn transaction(&self) -> MutexGuard<'_, Option<Transaction>> {
+        self.transaction.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.transaction().is_some()
+    }
+
+    /// The tables as the transaction sees them, if there is one.
+    pub(crate) fn view(&self) -> Option<Arc<View>> {
+        self.transaction().as_ref().map(|transaction| Arc::clone(&transaction.view))
+    }
+
+    /// Begins or ends a transaction; gives back the one before.
+    pub(crate) fn set_transaction(&self, transaction: Option<Transaction>) -> Option<Transaction> {
+        std::mem::replace(&mut *self.transaction(), transaction)
+    }
+
+    /// Adds what a statement has changed to the transaction.
+    pub(crate) fn add_changes(&self, changes: impl IntoIterator<Item = Change>, tag: &str) {
+        if let Some(transaction) = self.transaction().as_mut() {
+            transaction.add(changes, tag);
+        }
+    }
+
+    /// The id of the next request: it serves once.
+    pub(crate) fn take_request_id(&self) -> Result<Option<String>> {
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(id) = settings.request_id() else { return Ok(None) };
-        settings.reset("request_id")?;
-        // The types belong to the values: '1' is another statement than 1.
-        let values: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
-        let words = std::iter::once(sql.trim().trim_end_matches(';')).chain(values.iter().map(String::as_str));
-        Ok(Some(Request::new(USER, &id, words)))
+        let id = settings.request_id();
+        if id.is_some() {
+            settings.reset("request_id")?;
+        }
+        Ok(id)
+    }
+
+    /// The request that a statement is of.
+    fn take_request(&self, statement: &Statement, words: &[String]) -> Result<Option<Request>> {
+        if !statement.writes() {
+            return Ok(None);
+        }
+        let id = self.take_request_id()?;
+        if id.is_some() && self.in_transaction() {
+            let error = Error::fix(SqlState::IN_TRANSACTION, "a request id serves a transaction as a whole");
+            return Err(self.failed(error.with_hint("SET request_id before BEGIN")));
+        }
+        Ok(id.map(|id| Request::new(USER, &id, words.iter().map(String::as_str))))
     }
 
     /// Appends rows to a topic, in its columns and in order, and tells how many: what an embedder sends as Arrow needs no
@@ -119,4 +200,10 @@ impl Session {
         *settings = changed;
         Ok(())
     }
+}
+
+/// What makes a statement another one: its text, and its values with their types, for '1' is not 1.
+fn words_of(sql: &str, values: &[ScalarValue]) -> Vec<String> {
+    let text = sql.trim().trim_end_matches(';').to_string();
+    std::iter::once(text).chain(values.iter().map(|value| format!("{value:?}"))).collect()
 }

@@ -52,6 +52,12 @@ impl SqlState {
     pub const NOT_NULL: Self = Self(*b"23502");
     /// 23505: a key that is there already.
     pub const UNIQUE: Self = Self(*b"23505");
+    /// 25001: a statement that cannot stand in a transaction.
+    pub const IN_TRANSACTION: Self = Self(*b"25001");
+    /// 25P01: no transaction has begun.
+    pub const NO_TRANSACTION: Self = Self(*b"25P01");
+    /// 25P02: the transaction has failed and must be rolled back.
+    pub const FAILED_TRANSACTION: Self = Self(*b"25P02");
     /// 25006: a write where only reads are allowed.
     pub const READ_ONLY: Self = Self(*b"25006");
     /// 28000: a login that was refused.

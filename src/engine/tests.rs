@@ -1,5 +1,7 @@
 //! What an engine keeps, what it refuses, and how one dead source leaves the others alone.
 
+mod serializable;
+
 use super::*;
 use crate::session::Outcome;
 use arrow::array::AsArray;

@@ -6,6 +6,7 @@ mod query;
 mod resolve;
 mod show;
 mod table;
+mod transaction;
 mod wait;
 mod write;
 
@@ -61,6 +62,9 @@ pub(crate) async fn statement(session: &Session, statement: Statement, request: 
         Statement::Copy { table, columns, from, options } => {
             Box::pin(write::copy(session, &table, &columns, &from, &options)).await
         }
+        Statement::Begin { read_only } => Box::pin(transaction::begin(session, read_only)).await,
+        Statement::Commit => Box::pin(transaction::commit(session)).await,
+        Statement::Rollback => transaction::rollback(session),
         Statement::WaitFor { request } => wait::wait_for(session, &request).await,
         Statement::ShowCatalogs => show::catalogs(session),
         Statement::ShowSchemas { catalog } => show::schemas(session, catalog.as_deref()).await,

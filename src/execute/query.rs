@@ -77,10 +77,14 @@ pub(super) fn context(session: &Session) -> ReadContext {
     let settings = session.settings();
     let query = QueryId(engine.env.next_query().into());
     let principal = Principal(USER.into());
-    ReadContext::builder(query, principal)
+    let context = ReadContext::builder(query, principal)
         .deadline(settings.statement_timeout().map(|timeout| Instant::now() + timeout))
         .memory(Arc::clone(&engine.runtime.memory_pool))
         .partitions(engine.template.config().target_partitions())
         .pushdown(settings.pushdown())
-        .build()
+        .build();
+    if let Some(view) = session.view() {
+        engine.commit.own().read(&context, &view);
+    }
+    context
 }

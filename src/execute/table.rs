@@ -2,7 +2,7 @@
 
 use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM, own_table};
 use crate::commit::log_error;
-use crate::definitions::{Change, StoredColumn, TableDefinition, definitions_in, entry_of};
+use crate::definitions::{Change, StoredColumn, TableDefinition, definitions_in};
 use crate::engine::Inner;
 use crate::execute::define::{done, drop_dependents};
 use crate::execute::publish::Defining;
@@ -164,7 +164,7 @@ pub(super) async fn create_table(
     writer.check_definition(&table.for_source())?;
     let change = Change::CreateTable { table: table.clone() };
     let mut draft = Draft::new(engine, EntryKind::DEFINITION).await?;
-    entry_of(draft.entry(), std::slice::from_ref(&change)).map_err(log_error)?;
+    draft.define(std::slice::from_ref(&change))?;
     // A query may take its time, so nobody else is kept from defining something meanwhile.
     let count = match &rows {
         Some(query) => Some(write::fill(session, &context, &table, query, &mut draft).await?),
@@ -175,7 +175,7 @@ pub(super) async fn create_table(
     self::writer(&defining.catalogs, &name)?;
     defining.catalogs.last_dataset = defining.catalogs.last_dataset.max(table.id);
     defining.catalogs.tables.insert(name, table.clone());
-    let (entry, changes) = draft.finish();
+    let (entry, changes) = draft.finish()?;
     let definitions = definitions_in(&[change], &CatalogName::new(POLDER));
     let proposal = engine.commit.propose(definitions, &changes, None).await?;
     let end = defining.publish_entry(entry, proposal).await?;

@@ -52,7 +52,7 @@ pub(super) async fn insert(
     let table = match writable(session, name, &context)? {
         Writable::Table(table) => table,
         Writable::Topic(topic) => {
-            refuse_request(request.as_ref())?;
+            check_topic(session, &topic, request.as_ref())?;
             let count = topic::insert(session, &context, &topic, columns, rows::Source::Query(query)).await?;
             return Ok(Outcome::Done(format!("INSERT 0 {count}")));
         }
@@ -145,7 +145,7 @@ pub(super) async fn delete(
     let table = match writable(session, name, &context)? {
         Writable::Table(table) => table,
         Writable::Topic(topic) => {
-            refuse_request(request.as_ref())?;
+            check_topic(session, &topic, request.as_ref())?;
             let count = topic::delete(session, &context, &topic, condition).await?;
             return Ok(Outcome::Done(format!("DELETE {count}")));
         }
@@ -163,9 +163,16 @@ pub(super) async fn delete(
     }
 }
 
+/// What is written elsewhere cannot be taken back with the transaction.
+fn not_in_transaction(what: &str) -> Error {
+    Error::fix(SqlState::NOT_SUPPORTED, format!("{what} cannot be written in a transaction"))
+        .with_hint("transactions are on tables of Polder's own; write it before BEGIN or after COMMIT")
+}
+
 /// The entries of topics lie in many shards, and nothing there knows the ids of requests yet.
-fn refuse_request(request: Option<&Request>) -> Result<()> {
+fn check_topic(session: &Session, topic: &TopicDefinition, request: Option<&Request>) -> Result<()> {
     match request {
+        None if session.in_transaction() => Err(not_in_transaction(&format!("topic \"{}\"", topic.name))),
         None => Ok(()),
         Some(_) => Err(Error::fix(SqlState::NOT_SUPPORTED, "a topic is not written under a request id")
             .with_hint("RESET request_id; to append once, look for the record in the topic's $latest first")),
@@ -177,6 +184,8 @@ struct Tries<'a> {
     engine: &'a Inner,
     context: &'a ReadContext,
     request: Option<Request>,
+    /// A transaction is done again as a whole, by who began it.
+    once: bool,
     pause: Duration,
 }
 
@@ -186,7 +195,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 impl<'a> Tries<'a> {
     fn of(session: &'a Session, context: &'a ReadContext, request: Option<Request>) -> Self {
-        Self { engine: &session.engine.0, context, request, pause: PAUSE_MIN }
+        let once = session.in_transaction();
+        Self { engine: &session.engine.0, context, request, once, pause: PAUSE_MIN }
     }
 
     /// What the next try reads under, and the request that it is of.
@@ -206,7 +216,7 @@ impl<'a> Tries<'a> {
     /// The try's own, unless another one may go better; the context's, if that ends first.
     async fn settle<T>(&mut self, done: Result<T>) -> Result<Option<T>> {
         match done {
-            Err(error) if error.state() == SqlState::SERIALIZATION => {
+            Err(error) if error.state() == SqlState::SERIALIZATION && !self.once => {
                 tokio::select! {
                     () = tokio::time::sleep(self.pause) => {}
                     error = self.context.stopped() => return Err(error),

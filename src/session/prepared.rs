@@ -1,7 +1,8 @@
 //! Prepared statements: read once, run many times with other values.
 
 use crate::execute;
-use crate::session::{Outcome, Session};
+use crate::requests::Request;
+use crate::session::{Outcome, Session, words_of};
 use crate::sql::{self, Statement};
 use datafusion::scalar::ScalarValue;
 use polder_catalog::Error;
@@ -37,10 +38,17 @@ impl Session {
     /// # Errors
     /// 42P02 if a value is missing; all that [`run`](Self::run) tells.
     pub async fn run_prepared(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Outcome> {
-        let request = match prepared.statement.writes() {
-            true => self.take_request(&prepared.sql, values)?,
-            false => None,
-        };
+        let words = words_of(&prepared.sql, values);
+        let request = self.take_request(&prepared.statement, &words)?;
+        self.guarded(&prepared.statement, words, self.run_bound(prepared, values, request)).await
+    }
+
+    async fn run_bound(
+        &self,
+        prepared: &Prepared,
+        values: &[ScalarValue],
+        request: Option<Request>,
+    ) -> Result<Outcome> {
         if let (Statement::Insert { table, columns, .. }, Some(rows)) = (&prepared.statement, &prepared.rows)
             && !self.settings().is_not_waited_for()
         {
@@ -51,8 +59,7 @@ impl Session {
                 return Ok(outcome);
             }
         }
-        let statement = sql::bind(&prepared.statement, values)?;
-        self.run_statement(statement, request).await
+        self.run_statement(sql::bind(&prepared.statement, values)?, request).await
     }
 }
 

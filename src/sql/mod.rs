@@ -15,5 +15,5 @@ pub(crate) use parameters::{bind, rows_of_parameters};
 pub(crate) use parse::parse;
 pub(crate) use print::{identifier, literal};
 pub(crate) use statement::{
-    ColumnSpec, CopySource, IfExists, Name, Query, Statement, TableChange, TableSpec, ViewDefinition,
+    ColumnSpec, CopySource, IfExists, InTransaction, Name, Query, Statement, TableChange, TableSpec, ViewDefinition,
 };

@@ -365,6 +365,20 @@ fn as_statement(statement: DataFusionStatement) -> Result<Statement> {
         ast::Statement::Insert(insert) => table::insert(insert),
         ast::Statement::Update(update) => table::update(update),
         ast::Statement::Delete(delete) => table::delete(delete),
+        ast::Statement::StartTransaction { modes, statements, exception, .. }
+            if statements.is_empty() && exception.is_none() =>
+        {
+            // Whatever level is asked for: there is but one, which is the strongest.
+            let read_only = modes.contains(&ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadOnly));
+            Ok(Statement::Begin { read_only })
+        }
+        ast::Statement::Commit { chain: false, .. } => Ok(Statement::Commit),
+        ast::Statement::Rollback { chain: false, savepoint: None } => Ok(Statement::Rollback),
+        ast::Statement::Savepoint { .. }
+        | ast::Statement::Rollback { .. }
+        | ast::Statement::ReleaseSavepoint { .. } => {
+            refused("a savepoint", "COMMIT or ROLLBACK the transaction as a whole")
+        }
         ast::Statement::Merge(_) => refused("MERGE", "write it as UPDATE and INSERT"),
         _ => refused("this statement", "docs/reference/sql.md lists the statements"),
     }

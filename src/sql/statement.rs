@@ -41,6 +41,12 @@ pub(crate) enum Statement {
     Delete { table: Name, condition: Option<ast::Expr> },
     /// `COPY table [(columns)] FROM 'file' | STDIN [WITH (format ndjson | csv | parquet, ...)]`.
     Copy { table: Name, columns: Vec<String>, from: CopySource, options: Vec<(String, String)> },
+    /// `BEGIN`, `START TRANSACTION`, with `READ ONLY` perhaps: what follows is one transaction on Polder's own tables, serializable.
+    Begin { read_only: bool },
+    /// `COMMIT`: one entry of the log, or an error and no effect.
+    Commit,
+    /// `ROLLBACK`.
+    Rollback,
     /// `WAIT FOR 'request id'`: the outcome of a statement that was sent under this id, once there is one.
     WaitFor { request: String },
     /// `SHOW CATALOGS`.
@@ -124,9 +130,49 @@ pub(crate) struct ViewDefinition {
     pub(crate) text: String,
 }
 
+/// What a statement is to a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InTransaction {
+    /// It ends it, or is none of its business.
+    Ends,
+    Reads,
+    Writes,
+    /// It cannot be taken back, or begins another one.
+    Never,
+}
+
 impl Statement {
     /// Whether it changes rows, so that it can have a request id.
     pub(crate) fn writes(&self) -> bool {
-        matches!(self, Self::Insert { .. } | Self::Update { .. } | Self::Delete { .. })
+        self.in_transaction() == InTransaction::Writes
+    }
+
+    /// What it is to a transaction.
+    pub(crate) fn in_transaction(&self) -> InTransaction {
+        match self {
+            Self::Commit | Self::Rollback | Self::Set { .. } | Self::Reset { .. } => InTransaction::Ends,
+            Self::Insert { .. } | Self::Update { .. } | Self::Delete { .. } => InTransaction::Writes,
+            Self::Query(_)
+            | Self::Explain { .. }
+            | Self::CheckCatalog { .. }
+            | Self::WaitFor { .. }
+            | Self::ShowCatalogs
+            | Self::ShowSchemas { .. }
+            | Self::ShowTables { .. }
+            | Self::Describe { .. }
+            | Self::ShowSetting { .. } => InTransaction::Reads,
+            Self::CreateCatalog { .. }
+            | Self::AlterCatalog { .. }
+            | Self::DropCatalog { .. }
+            | Self::CreateView { .. }
+            | Self::DropView { .. }
+            | Self::CreateTopic { .. }
+            | Self::DropTopic { .. }
+            | Self::CreateTable { .. }
+            | Self::AlterTable { .. }
+            | Self::DropTable { .. }
+            | Self::Copy { .. }
+            | Self::Begin { .. } => InTransaction::Never,
+        }
     }
 }

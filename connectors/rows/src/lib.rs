@@ -27,6 +27,7 @@ mod reads;
 mod source;
 mod store;
 mod table;
+mod view;
 mod write;
 
 #[cfg(test)]
@@ -35,3 +36,4 @@ mod tests;
 pub use reads::Reads;
 pub use source::RowsSource;
 pub use store::{Changes, Proposal};
+pub use view::View;

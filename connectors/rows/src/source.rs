@@ -4,6 +4,7 @@ use crate::provider::RowsTable;
 use crate::reads::{Reads, Snapshot};
 use crate::store::{Changes, Proposal, Store};
 use crate::table::Table;
+use crate::view::View;
 use crate::write::RowsWriter;
 use async_trait::async_trait;
 use polder_catalog::{
@@ -38,6 +39,24 @@ impl RowsSource {
         let reads = Reads::default();
         context.shared(&self.name, || Snapshot::new(self.store.newest(), Some(reads.clone())));
         reads
+    }
+
+    /// Begins a transaction, on the tables as they are shown now.
+    pub fn begin(&self) -> View {
+        View::new(self.store.shown())
+    }
+
+    /// Lets a statement read what a transaction sees. Called before anything is read under this context.
+    pub fn read(&self, context: &ReadContext, view: &View) {
+        context.shared(&self.name, || Snapshot::new(view.state(), Some(view.reads().clone())));
+    }
+
+    /// Changes the tables for a transaction alone.
+    ///
+    /// # Errors
+    /// 23505 if a key is there already as the transaction sees it: then nothing has happened.
+    pub fn change(&self, view: &View, changes: &Changes) -> Result<()> {
+        view.change(&self.store, changes)
     }
 
     /// Makes of changes what [`decide`](Self::decide) takes, in the caller's thread.

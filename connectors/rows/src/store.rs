@@ -167,7 +167,7 @@ impl Store {
         Ok(())
     }
 
-    fn step(&self, state: &State, position: Position, proposal: &Proposal) -> Result<State> {
+    pub(crate) fn step(&self, state: &State, position: Position, proposal: &Proposal) -> Result<State> {
         let mut next = self.define_all(state, &proposal.definitions)?;
         let mut changed = Vec::new();
         for (dataset, (planned_for, parts)) in &proposal.parts {

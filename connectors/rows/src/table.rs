@@ -128,6 +128,10 @@ impl Table {
         Self { paths, next: OWN_NUMBERS, base: Some(self.version), ..self.clone() }
     }
 
+    pub(crate) fn is_private(&self) -> bool {
+        self.base.is_some()
+    }
+
     /// The rows of the next version, of changes that were checked. Nobody finds them by a key before
     /// [`publish`](Self::publish).
     pub(crate) fn changed(&self, planned: &Planned, version: u64) -> Result<Self> {

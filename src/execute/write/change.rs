@@ -5,7 +5,7 @@ use crate::definitions::TableDefinition;
 use crate::engine::Inner;
 use crate::execute::write::draft::Draft;
 use crate::execute::write::keys::Keys;
-use crate::execute::write::{rows, shown};
+use crate::execute::write::{not_in_transaction, rows, shown};
 use crate::requests::Request;
 use crate::session::Session;
 use crate::sql::{self, Query, Statement};
@@ -17,7 +17,7 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SelectItem, SetExpr, TableFactor};
 use polder_catalog::{Error, ReadContext, Result, SqlState};
 use polder_log::store::EntryKind;
-use polder_rows::Reads;
+use polder_rows::{Reads, View};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
@@ -32,12 +32,12 @@ pub(super) async fn insert(
     request: Option<Request>,
 ) -> Result<(u64, String)> {
     let engine = &session.engine.0;
-    let writing = Writing::begin(engine, context, table).await?;
+    let writing = Writing::begin(session, context, table).await?;
     let table = &current(engine, table)?;
     let schema = table.arrow_schema();
     let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
     let mut rows = rows::start(session, context, &fields, columns, source).await?;
-    let mut draft = Draft::new(engine, EntryKind::DATA).await?;
+    let mut draft = writing.draft(engine).await?;
     let mut keys = Keys::of(table);
     while let Some(batch) = rows.next().await? {
         let batch = of_schema(batch.columns().to_vec(), &schema)?;
@@ -46,7 +46,7 @@ pub(super) async fn insert(
     }
     let count = draft.record_count();
     let tag = format!("INSERT 0 {count}");
-    Ok((count, writing.commit(engine, context, table, draft, request, tag).await?))
+    Ok((count, writing.commit(session, context, table, draft, request, tag).await?))
 }
 
 /// Inserts rows that are known already; the statement's tag.
@@ -59,12 +59,12 @@ pub(super) async fn insert_rows(
     request: Option<Request>,
 ) -> Result<String> {
     let engine = &session.engine.0;
-    let writing = Writing::begin(engine, context, table).await?;
+    let writing = Writing::begin(session, context, table).await?;
     let table = &current(engine, table)?;
     let batch = rows::batch_of(&table.arrow_schema(), columns, rows)?;
-    let mut draft = Draft::new(engine, EntryKind::DATA).await?;
+    let mut draft = writing.draft(engine).await?;
     draft.add(table, &batch, None)?;
-    writing.commit(engine, context, table, draft, request, format!("INSERT 0 {}", rows.len())).await
+    writing.commit(session, context, table, draft, request, format!("INSERT 0 {}", rows.len())).await
 }
 
 /// Changes rows; the statement's tag.
@@ -77,7 +77,7 @@ pub(super) async fn update(
     request: Option<Request>,
 ) -> Result<String> {
     let engine = &session.engine.0;
-    let writing = Writing::begin(engine, context, table).await?;
+    let writing = Writing::begin(session, context, table).await?;
     let table = &current(engine, table)?;
     let (schema, assigned) = (table.arrow_schema(), assigned(table, assignments)?);
     let changes_key = table.key_names().iter().any(|name| assigned.contains_key(name));
@@ -91,7 +91,7 @@ pub(super) async fn update(
         schema.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_name(format!("old {}", field.name()))));
     let fields: Vec<FieldRef> = old.chain(schema.fields().iter().cloned()).collect();
     let mut rows = rows::start(session, context, &fields, &[], rows::Source::Query(&query)).await?;
-    let mut draft = Draft::new(engine, EntryKind::DATA).await?;
+    let mut draft = writing.draft(engine).await?;
     let mut keys = Keys::of(table);
     let width = schema.fields().len();
     let mut count = 0;
@@ -105,7 +105,7 @@ pub(super) async fn update(
         add_update(&mut draft, table, &old, &new)?;
     }
     keys.settle(session, context).await?;
-    writing.commit(engine, context, table, draft, request, format!("UPDATE {count}")).await
+    writing.commit(session, context, table, draft, request, format!("UPDATE {count}")).await
 }
 
 /// Deletes rows; the statement's tag.
@@ -117,20 +117,20 @@ pub(super) async fn delete(
     request: Option<Request>,
 ) -> Result<String> {
     let engine = &session.engine.0;
-    let writing = Writing::begin(engine, context, table).await?;
+    let writing = Writing::begin(session, context, table).await?;
     let table = &current(engine, table)?;
     let schema = table.arrow_schema();
     let query = select(table, schema.fields().iter().map(|field| column(field.name())).collect(), condition)?;
     let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
     let mut rows = rows::start(session, context, &fields, &[], rows::Source::Query(&query)).await?;
-    let mut draft = Draft::new(engine, EntryKind::DATA).await?;
+    let mut draft = writing.draft(engine).await?;
     while let Some(batch) = rows.next().await? {
         let weights = vec![-1; batch.num_rows()];
         let batch = of_schema(batch.columns().to_vec(), &schema)?;
         draft.add(table, &batch, Some(weights))?;
     }
     let tag = format!("DELETE {}", draft.record_count());
-    writing.commit(engine, context, table, draft, request, tag).await
+    writing.commit(session, context, table, draft, request, tag).await
 }
 
 /// The table as it is now that nobody else defines or writes it: it may have been altered while this statement waited.
@@ -143,44 +143,68 @@ fn current(engine: &Inner, table: &TableDefinition) -> Result<TableDefinition> {
 }
 
 /// What keeps what a statement has read true until its entry is decided.
-struct Writing {
+enum Writing {
     /// Of another catalog: its writers take turns.
-    _turn: Option<OwnedMutexGuard<()>>,
+    InTurn { _turn: Option<OwnedMutexGuard<()>> },
     /// Of Polder's own tables: what was read is compared with what was decided since.
-    reads: Option<Reads>,
+    Own { reads: Reads },
+    /// In a transaction, which is decided when it commits.
+    InTransaction { view: Arc<View> },
 }
 
 impl Writing {
-    async fn begin(engine: &Inner, context: &ReadContext, table: &TableDefinition) -> Result<Self> {
-        let turn = engine.turn(&table.catalog, context).await?;
-        let reads = match table.is_own() {
-            true => Some(engine.commit.tables().await?.read_newest(context)),
-            false => None,
-        };
-        Ok(Self { _turn: turn, reads })
+    async fn begin(session: &Session, context: &ReadContext, table: &TableDefinition) -> Result<Self> {
+        let engine = &session.engine.0;
+        match session.view() {
+            Some(view) if table.is_own() => {
+                engine.commit.own().read(context, &view);
+                Ok(Self::InTransaction { view })
+            }
+            Some(_) => Err(not_in_transaction(&format!("table {}", table.full_name()))),
+            None if table.is_own() => Ok(Self::Own { reads: engine.commit.tables().await?.read_newest(context) }),
+            None => Ok(Self::InTurn { _turn: engine.turn(&table.catalog, context).await? }),
+        }
+    }
+
+    async fn draft(&self, engine: &Inner) -> Result<Draft> {
+        match self {
+            Self::InTransaction { .. } => Ok(Draft::in_transaction()),
+            Self::InTurn { .. } | Self::Own { .. } => Draft::new(engine, EntryKind::DATA).await,
+        }
     }
 
     /// Makes the entry durable and waits until the table shows it. The statement's tag, or that of the same request before.
     async fn commit(
         self,
-        engine: &Inner,
+        session: &Session,
         context: &ReadContext,
         table: &TableDefinition,
         draft: Draft,
         request: Option<Request>,
         tag: String,
     ) -> Result<String> {
+        let engine = &session.engine.0;
+        let reads = match self {
+            Self::InTransaction { view } => {
+                let (own, changes) = draft.changes();
+                engine.commit.own().change(&view, &own)?;
+                session.add_changes(changes, &tag);
+                return Ok(tag);
+            }
+            Self::Own { ref reads } => Some(reads.clone()),
+            Self::InTurn { .. } => None,
+        };
         if draft.record_count() == 0 && request.is_none() {
             return Ok(tag);
         }
-        let (mut entry, changes) = draft.finish();
+        let (mut entry, changes) = draft.finish()?;
         if let Some(request) = &request {
             if entry.record_count() == 0 {
                 entry = outcome_entry()?;
             }
             entry = entry.with_attributes(request.attributes(&tag));
         }
-        let proposal = engine.commit.propose(Vec::new(), &changes, self.reads).await?;
+        let proposal = engine.commit.propose(Vec::new(), &changes, reads).await?;
         match engine.commit.commit(entry, proposal, request).await? {
             Committed::Now(end) => shown(engine, table, end, context).await.map(|()| tag),
             Committed::Before(outcome) => outcome.map_err(|rejection| rejection.error()),

@@ -1,8 +1,9 @@
 //! An entry that is being written: for the log, and for Polder's own tables, which take it from memory.
 
 use crate::commit::log_error;
-use crate::definitions::{TableDefinition, dataset_id};
+use crate::definitions::{self, TableDefinition, dataset_id, entry_of};
 use crate::engine::Inner;
+use crate::session::Change;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use polder_catalog::{Error, Result, WEIGHT_COLUMN};
@@ -12,18 +13,29 @@ use std::sync::Arc;
 
 /// An entry, and its changes of Polder's own tables.
 pub(in crate::execute) struct Draft {
-    entry: NewEntry,
+    /// None in a transaction, whose entry is written when it commits.
+    entry: Option<NewEntry>,
     own: Changes,
+    changes: Vec<Change>,
+    record_count: u64,
 }
 
 impl Draft {
     pub(in crate::execute) async fn new(engine: &Inner, kind: EntryKind) -> Result<Self> {
-        Ok(Self { entry: engine.commit.new_entry(kind).await?, own: Changes::new() })
+        Ok(Self { entry: Some(engine.commit.new_entry(kind).await?), ..Self::in_transaction() })
     }
 
-    /// The entry, to say something else in it first.
-    pub(in crate::execute) fn entry(&mut self) -> &mut NewEntry {
-        &mut self.entry
+    /// What a statement changes for a transaction alone.
+    pub(super) fn in_transaction() -> Self {
+        Self { entry: None, own: Changes::new(), changes: Vec::new(), record_count: 0 }
+    }
+
+    /// Says what an entry defines, before its rows.
+    pub(in crate::execute) fn define(&mut self, changes: &[definitions::Change]) -> Result<()> {
+        match &mut self.entry {
+            Some(entry) => entry_of(entry, changes).map_err(log_error),
+            None => Err(Error::report("a definition in a transaction")),
+        }
     }
 
     /// Adds rows of a table, each inserted once, or with a weight for each.
@@ -33,7 +45,19 @@ impl Draft {
         rows: &RecordBatch,
         weights: Option<Vec<i64>>,
     ) -> Result<()> {
-        self.entry.add_changes(table.schema_id(), rows, weights.as_deref()).map_err(log_error)?;
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        self.record_count += rows.num_rows() as u64;
+        match &mut self.entry {
+            Some(entry) => {
+                entry.add_changes(table.schema_id(), rows, weights.as_deref()).map_err(log_error)?;
+            }
+            None => {
+                let (table, rows, weights) = (table.clone(), rows.clone(), weights.clone());
+                self.changes.push(Change { table, rows, weights });
+            }
+        }
         if table.is_own() {
             let weights = weights.unwrap_or_else(|| vec![1; rows.num_rows()]);
             self.own.entry(dataset_id(table.id)).or_default().push(weighed(rows, weights)?);
@@ -41,12 +65,20 @@ impl Draft {
         Ok(())
     }
 
+    /// How many rows it has, those counted that are taken away.
     pub(in crate::execute) fn record_count(&self) -> u64 {
-        self.entry.record_count()
+        self.record_count
     }
 
-    pub(in crate::execute) fn finish(self) -> (NewEntry, Changes) {
-        (self.entry, self.own)
+    /// The entry, and what it changes of Polder's own tables.
+    pub(in crate::execute) fn finish(self) -> Result<(NewEntry, Changes)> {
+        let entry = self.entry.ok_or_else(|| Error::report("a statement of a transaction has no entry of its own"))?;
+        Ok((entry, self.own))
+    }
+
+    /// What it changes of Polder's own tables, for them and for the entry that the transaction will be.
+    pub(super) fn changes(self) -> (Changes, Vec<Change>) {
+        (self.own, self.changes)
     }
 }
 

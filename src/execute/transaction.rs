@@ -1,0 +1,74 @@
+//! BEGIN, COMMIT and ROLLBACK.
+
+use crate::commit::{Committed, outcome_entry};
+use crate::execute::query;
+use crate::execute::write::Draft;
+use crate::session::{COMMIT, Outcome, Session, Transaction, USER};
+use polder_catalog::{Error, Result, SqlState};
+use polder_log::store::EntryKind;
+use std::sync::Arc;
+
+/// Begins a transaction; its request id serves it as a whole.
+pub(super) async fn begin(session: &Session, read_only: bool) -> Result<Outcome> {
+    let engine = &session.engine.0;
+    if session.in_transaction() {
+        return Err(Error::fix(SqlState::IN_TRANSACTION, "a transaction has begun already")
+            .with_hint("COMMIT or ROLLBACK it first"));
+    }
+    let view = Arc::new(engine.commit.tables().await?.begin());
+    let id = session.take_request_id()?;
+    let before = match &id {
+        Some(id) => {
+            let durable = engine.commit.log().await?.main().end().entries.0;
+            engine.commit.requests().await?.answered(durable, USER, id)
+        }
+        None => None,
+    };
+    session.set_transaction(Some(Transaction::new(view, read_only, id, before.as_deref())));
+    Ok(Outcome::Done("BEGIN".to_string()))
+}
+
+/// Makes everything that the transaction has changed one entry of the log.
+pub(super) async fn commit(session: &Session) -> Result<Outcome> {
+    let transaction = ended(session)?;
+    if transaction.has_failed() {
+        return Ok(Outcome::Done("ROLLBACK".to_string()));
+    }
+    let engine = &session.engine.0;
+    let reads = transaction.view.reads().clone();
+    let (changes, request, outcome) = transaction.finish();
+    let mut draft = Draft::new(engine, EntryKind::DATA).await?;
+    for change in changes {
+        draft.add(&change.table, &change.rows, change.weights)?;
+    }
+    if draft.record_count() == 0 && request.is_none() {
+        return Ok(Outcome::Done(COMMIT.to_string()));
+    }
+    let (mut entry, changes) = draft.finish()?;
+    if entry.record_count() == 0 {
+        entry = outcome_entry()?;
+    }
+    if let Some(request) = &request {
+        entry = entry.with_attributes(request.attributes(&outcome));
+    }
+    let proposal = engine.commit.propose(Vec::new(), &changes, Some(reads)).await?;
+    let context = query::context(session);
+    tokio::select! {
+        committed = engine.commit.commit(entry, proposal, request) => match committed? {
+            Committed::Now(_) | Committed::Before(Ok(_)) => Ok(Outcome::Done(COMMIT.to_string())),
+            Committed::Before(Err(rejection)) => Err(rejection.error()),
+        },
+        error = context.stopped() => Err(error.with_detail("whether it was committed is not known")),
+    }
+}
+
+/// Gives up everything that the transaction has changed.
+pub(super) fn rollback(session: &Session) -> Result<Outcome> {
+    ended(session).map(|_| Outcome::Done("ROLLBACK".to_string()))
+}
+
+fn ended(session: &Session) -> Result<Transaction> {
+    session.set_transaction(None).ok_or_else(|| {
+        Error::fix(SqlState::NO_TRANSACTION, "no transaction has begun").with_hint("begin one with BEGIN")
+    })
+}
