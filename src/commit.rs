@@ -5,7 +5,7 @@
 
 use crate::catalogs::POLDER;
 use crate::follow;
-use crate::requests::{self, Rejection, Request, Requests};
+use crate::requests::{self, Before, Rejection, Request, Requests};
 use polder_catalog::{CatalogName, Definition, Error, Kind, Offset, Position, Result, ShardName, SqlState};
 use polder_log::store::{self, Attributes, DurableEnd, EntryKind, Log, LogOptions, MAIN, NewEntry, Shard};
 use polder_rows::{Changes, Proposal, Reads, RowsSource};
@@ -137,7 +137,7 @@ impl Commit {
     ///
     /// # Errors
     /// PD001 if its id was another statement's.
-    pub(crate) async fn outcome(&self, request: Option<&Request>) -> Result<Option<requests::Outcome>> {
+    pub(crate) async fn outcome(&self, request: Option<&Request>) -> Result<Option<Before>> {
         let Some(request) = request else { return Ok(None) };
         self.tables().await?;
         self.requests.outcome(self.log().await?.main().end().entries.0, request)
@@ -154,8 +154,8 @@ impl Commit {
 pub(crate) enum Committed {
     /// It is in the log and ends here.
     Now(store::Offset),
-    /// Its request was in the log already, with this outcome.
-    Before(requests::Outcome),
+    /// Its request was in the log already.
+    Before(Before),
 }
 
 /// What is decided in the thread of the log.

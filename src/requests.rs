@@ -95,6 +95,13 @@ impl Rejection {
     }
 }
 
+/// How a request ended that came before, and where its entry ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Before {
+    pub(crate) outcome: Outcome,
+    pub(crate) end: Offset,
+}
+
 /// A request in the log.
 #[derive(Clone, Debug)]
 struct Known {
@@ -145,7 +152,7 @@ impl Requests {
     ///
     /// # Errors
     /// PD001 if the id was another statement's.
-    pub(crate) fn decide(&self, entries: u64, request: &Request) -> Result<Option<Outcome>> {
+    pub(crate) fn decide(&self, entries: u64, request: &Request) -> Result<Option<Before>> {
         let mut inner = self.lock();
         inner.take_back(entries);
         inner.find(request)
@@ -174,7 +181,7 @@ impl Requests {
     ///
     /// # Errors
     /// PD001 if the id was another statement's.
-    pub(crate) fn outcome(&self, durable: u64, request: &Request) -> Result<Option<Outcome>> {
+    pub(crate) fn outcome(&self, durable: u64, request: &Request) -> Result<Option<Before>> {
         let inner = self.lock();
         match inner.known.get(&request.key) {
             Some(known) if known.after < durable => inner.find(request),
@@ -275,10 +282,10 @@ enum Found {
 }
 
 impl Inner {
-    fn find(&self, request: &Request) -> Result<Option<Outcome>> {
+    fn find(&self, request: &Request) -> Result<Option<Before>> {
         match self.known.get(&request.key) {
             Some(known) if known.digest != request.digest => Err(request.reused()),
-            known => Ok(known.map(|known| known.outcome.clone())),
+            known => Ok(known.map(|known| Before { outcome: known.outcome.clone(), end: known.end })),
         }
     }
 

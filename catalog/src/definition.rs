@@ -35,6 +35,8 @@ pub struct DatasetDefinition {
     pub key: Vec<ColumnId>,
     /// Columns of which no two rows have the same values, unless one of them is NULL.
     pub unique: Vec<Vec<ColumnId>>,
+    /// The column that gets a number of its own in each row, if there is one.
+    pub identity: Option<ColumnId>,
     /// Options of the dataset as a whole.
     pub options: BTreeMap<String, String>,
 }

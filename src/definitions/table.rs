@@ -1,6 +1,7 @@
 //! A table that the log writes into another catalog, as definitions keep it.
 
 use crate::catalogs::POLDER;
+use crate::sql::Identity;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, DatasetId};
 use polder_log::store::SchemaId;
@@ -21,6 +22,8 @@ pub(crate) struct TableDefinition {
     /// Ids of the columns of each unique constraint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) unique: Vec<Vec<u32>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) checks: Vec<StoredCheck>,
     pub(crate) options: BTreeMap<String, String>,
     /// Names the columns as they are now, for the parts of entries; greater with each change of them.
     pub(crate) version: u32,
@@ -36,6 +39,19 @@ pub(crate) struct StoredColumn {
     pub(crate) field: FieldRef,
     #[serde(default)]
     pub(crate) options: BTreeMap<String, String>,
+    /// The expression of its default, in the words of its author.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) default: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) identity: Option<Identity>,
+}
+
+/// `CHECK (condition)`, with the name that errors give it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredCheck {
+    pub(crate) name: String,
+    /// In the words of its author.
+    pub(crate) condition: String,
 }
 
 impl TableDefinition {
@@ -69,8 +85,14 @@ impl TableDefinition {
             columns: self.columns.iter().map(StoredColumn::for_source).collect(),
             key: self.key.iter().map(|id| column_id(*id)).collect(),
             unique: self.unique.iter().map(|ids| ids.iter().map(|id| column_id(*id)).collect()).collect(),
+            identity: self.identity().map(|column| column_id(column.id)),
             options: self.options.clone(),
         }
+    }
+
+    /// The column that gets a number of its own.
+    pub(crate) fn identity(&self) -> Option<&StoredColumn> {
+        self.columns.iter().find(|column| column.identity.is_some())
     }
 }
 

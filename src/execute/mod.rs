@@ -52,13 +52,16 @@ pub(crate) async fn statement(session: &Session, statement: Statement, request: 
         Statement::DropTable { name, if_exists, cascade } => {
             Box::pin(table::drop_table(session, name, if_exists, cascade)).await
         }
-        Statement::Insert { table, columns, query } => {
-            Box::pin(write::insert(session, &table, &columns, &query, request)).await
+        Statement::Insert { table, columns, query, conflict, returning } => {
+            Box::pin(write::insert(session, &table, &columns, query, conflict, &returning, request)).await
         }
-        Statement::Update { table, assignments, condition } => {
-            Box::pin(write::update(session, &table, assignments, condition, request)).await
+        Statement::Update { table, assignments, condition, returning } => {
+            Box::pin(write::update(session, &table, assignments, condition, &returning, request)).await
         }
-        Statement::Delete { table, condition } => Box::pin(write::delete(session, &table, condition, request)).await,
+        Statement::Delete { table, condition, returning } => {
+            Box::pin(write::delete(session, &table, condition, &returning, request)).await
+        }
+        Statement::Truncate { table } => Box::pin(write::truncate(session, &table, request)).await,
         Statement::Copy { table, columns, from, options } => {
             Box::pin(write::copy(session, &table, &columns, &from, &options)).await
         }

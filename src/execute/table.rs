@@ -2,7 +2,7 @@
 
 use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM, own_table};
 use crate::commit::log_error;
-use crate::definitions::{Change, StoredColumn, TableDefinition, definitions_in};
+use crate::definitions::{Change, StoredCheck, StoredColumn, TableDefinition, definitions_in};
 use crate::engine::Inner;
 use crate::execute::define::{done, drop_dependents};
 use crate::execute::publish::Defining;
@@ -11,7 +11,7 @@ use crate::execute::resolve::{Resolver, Target, reference};
 use crate::execute::write::{self, Draft};
 use crate::plan::Planner;
 use crate::session::{Outcome, Session};
-use crate::sql::{ColumnSpec, IfExists, Name, Query, TableChange, TableSpec};
+use crate::sql::{self, CheckSpec, ColumnSpec, IfExists, Name, Query, TableChange, TableSpec};
 use arrow::datatypes::{Field, SchemaRef};
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
@@ -161,6 +161,7 @@ pub(super) async fn create_table(
         _ => types(session, &spec.columns).await?,
     };
     let table = table(engine.next_dataset(), &name, &schema, &spec, writer.as_ref())?;
+    check_rules(engine, &context, &table)?;
     writer.check_definition(&table.for_source())?;
     let change = Change::CreateTable { table: table.clone() };
     let mut draft = Draft::new(engine, EntryKind::DEFINITION).await?;
@@ -204,11 +205,20 @@ fn table(
     let mut columns = Vec::new();
     for (id, field) in (1..).zip(schema.fields()) {
         let options = spec.columns.iter().find(|column| column.name == *field.name());
+        let (default, identity) = options.map(|column| (column.default.clone(), column.identity)).unwrap_or_default();
         let options = options.map(|column| column.options.clone()).unwrap_or_default();
-        columns.push(StoredColumn { id, field: Arc::clone(field), options: column_options(writer, options)? });
+        let options = column_options(writer, options)?;
+        columns.push(StoredColumn { id, field: Arc::clone(field), options, default, identity });
     }
     let id_of = |name: &String| columns.iter().find(|column| column.field.name() == name).map(|column| column.id);
     let key = spec.key.iter().filter_map(id_of).collect();
+    let unique = spec.unique.iter().map(|names| names.iter().filter_map(id_of).collect()).collect();
+    let number = |at: usize| if at == 0 { String::new() } else { at.to_string() };
+    let check = |(at, check): (usize, &CheckSpec)| StoredCheck {
+        name: check.name.clone().unwrap_or_else(|| format!("{}_check{}", name.table, number(at))),
+        condition: check.condition.clone(),
+    };
+    let checks = spec.checks.iter().enumerate().map(check).collect();
     Options::validate(writer.dataset_options(), spec.options.iter().cloned())?;
     Ok(TableDefinition {
         id,
@@ -218,10 +228,60 @@ fn table(
         last_column: u32::try_from(columns.len()).unwrap_or(u32::MAX),
         columns,
         key,
-        unique: Vec::new(),
+        unique,
+        checks,
         options: spec.options.iter().cloned().collect(),
         version: 1,
     })
+}
+
+/// Whether the defaults, numbers and conditions of a table can be kept and computed.
+fn check_rules(engine: &Inner, context: &ReadContext, table: &TableDefinition) -> Result<()> {
+    let has_rules = |column: &StoredColumn| column.default.is_some() || column.identity.is_some();
+    if !table.is_own() {
+        return match table.unique.is_empty() && table.checks.is_empty() && !table.columns.iter().any(has_rules) {
+            true => Ok(()),
+            false => Err(Error::fix(
+                SqlState::NOT_SUPPORTED,
+                "only tables of Polder's own have a default, an identity, UNIQUE or CHECK",
+            )),
+        };
+    }
+    let planner = Planner::new(engine, context);
+    for column in &table.columns {
+        if let Some(default) = &column.default {
+            let (name, wanted) = (column.field.name(), column.field.data_type());
+            if sql::has_query(default) {
+                let message = format!("the default of column \"{name}\" has a query in it");
+                return Err(Error::fix(SqlState::NOT_SUPPORTED, message));
+            }
+            let given =
+                planner.default_type(default).map_err(|error| error.at(format!("default of column \"{name}\"")))?;
+            if !arrow::compute::can_cast_types(&given, wanted) {
+                let message = format!("the default of column \"{name}\" is {given}, the column is {wanted}");
+                return Err(Error::fix(SqlState::TYPE, message));
+            }
+        }
+    }
+    let mut numbered = table.columns.iter().filter(|column| column.identity.is_some());
+    if let Some(column) = numbered.next()
+        && (!column.field.data_type().is_integer() || numbered.next().is_some())
+    {
+        return Err(Error::fix(SqlState::NOT_SUPPORTED, "one column may be an identity, and it is an integer"));
+    }
+    let schema = table.arrow_schema();
+    table.checks.iter().try_for_each(|check| planner.condition(&check.condition, &schema).map(drop))
+}
+
+/// Conditions stand in the words of their author, so what they name keeps its name.
+fn refuse_named(table: &TableDefinition, column: &str) -> Result<()> {
+    match table.checks.iter().find(|check| sql::names_in(&check.condition).contains(column)) {
+        None => Ok(()),
+        Some(check) => Err(Error::fix(
+            SqlState::DEPENDENTS,
+            format!("check \"{}\" of table {} names column \"{column}\"", check.name, table.full_name()),
+        )),
+    }
 }
 
 fn column_options(writer: &dyn Writer, options: Vec<(String, String)>) -> Result<BTreeMap<String, String>> {
@@ -269,10 +329,17 @@ async fn add_column(
         .with_hint("add it without NOT NULL"));
     }
     refuse_column(table, &column.name)?;
+    if column.unique || !column.checks.is_empty() || column.default.is_some() || column.identity.is_some() {
+        return Err(Error::fix(
+            SqlState::NOT_SUPPORTED,
+            "a column is added without a default, an identity, UNIQUE or CHECK",
+        ));
+    }
     let schema = types(session, std::slice::from_ref(&column)).await?;
     table.last_column += 1;
     let options = column_options(writer, column.options)?;
-    table.columns.push(StoredColumn { id: table.last_column, field: Arc::clone(&schema.fields()[0]), options });
+    let field = Arc::clone(&schema.fields()[0]);
+    table.columns.push(StoredColumn { id: table.last_column, field, options, default: None, identity: None });
     Ok(())
 }
 
@@ -281,6 +348,11 @@ fn drop_column(table: &mut TableDefinition, column: &str) -> Result<()> {
     if table.key.contains(&table.columns[at].id) {
         return Err(Error::fix(SqlState::DEPENDENTS, format!("column \"{column}\" is part of the primary key")));
     }
+    let id = table.columns[at].id;
+    if table.unique.iter().any(|columns| columns.contains(&id)) {
+        return Err(Error::fix(SqlState::DEPENDENTS, format!("column \"{column}\" is part of a unique constraint")));
+    }
+    refuse_named(table, column)?;
     if table.columns.len() == 1 {
         return Err(
             Error::fix(SqlState::NOT_SUPPORTED, "a table keeps at least one column").with_hint("drop the table")
@@ -293,6 +365,7 @@ fn drop_column(table: &mut TableDefinition, column: &str) -> Result<()> {
 fn rename_column(table: &mut TableDefinition, from: &str, to: &str) -> Result<()> {
     let at = place(table, from)?;
     refuse_column(table, to)?;
+    refuse_named(table, from)?;
     table.columns[at].field = Arc::new(table.columns[at].field.as_ref().clone().with_name(to));
     Ok(())
 }

@@ -55,8 +55,11 @@ pub(super) async fn commit(session: &Session) -> Result<Outcome> {
     let context = query::context(session);
     tokio::select! {
         committed = engine.commit.commit(entry, proposal, request) => match committed? {
-            Committed::Now(_) | Committed::Before(Ok(_)) => Ok(Outcome::Done(COMMIT.to_string())),
-            Committed::Before(Err(rejection)) => Err(rejection.error()),
+            Committed::Now(_) => Ok(Outcome::Done(COMMIT.to_string())),
+            Committed::Before(before) => {
+                before.outcome.map_err(|rejection| rejection.error())?;
+                Ok(Outcome::Done(COMMIT.to_string()))
+            }
         },
         error = context.stopped() => Err(error.with_detail("whether it was committed is not known")),
     }

@@ -3,30 +3,37 @@
 //! A statement reads and computes its rows like any query, puts them into one entry, and answers once the store that holds
 //! the table shows it. Writers of one catalog take turns, so that what a statement read still holds when its entry is made.
 
+mod attempt;
 mod change;
+mod conflict;
 mod copy;
+mod defaults;
 mod draft;
 mod keys;
+mod returning;
 mod rows;
+mod rules;
 mod topic;
 
 pub(crate) use copy::OPTIONS as COPY_OPTIONS;
 pub(super) use draft::Draft;
 pub(crate) use topic::append;
 
-use crate::definitions::TableDefinition;
+use crate::definitions::{StoredColumn, TableDefinition};
 use crate::engine::Inner;
 use crate::execute::query;
 use crate::execute::resolve::{Resolver, Target, reference};
 use crate::execute::table::plain;
+use crate::execute::write::attempt::{Attempt, Written};
 use crate::execute::write::keys::Keys;
+use crate::execute::write::rules::Rules;
 use crate::plan::Planner;
 use crate::requests::Request;
-use crate::session::{Outcome, Session};
-use crate::sql::{CopySource, Name, Query};
+use crate::session::{Outcome, Rows, Session};
+use crate::sql::{CopySource, Name, OnConflict, Query};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{self, SelectItem};
 use polder_catalog::{Error, ReadContext, Result, SqlState};
 use polder_log::TopicDefinition;
 use polder_log::store::Offset;
@@ -39,12 +46,14 @@ pub(super) enum Writable {
     Table(TableDefinition),
 }
 
-/// `INSERT INTO table [(columns)] query`.
+/// `INSERT INTO table [(columns)] query [ON CONFLICT ...] [RETURNING ...]`.
 pub(super) async fn insert(
     session: &Session,
     name: &Name,
     columns: &[String],
-    query: &Query,
+    mut query: Query,
+    conflict: Option<OnConflict>,
+    returning: &[SelectItem],
     request: Option<Request>,
 ) -> Result<Outcome> {
     let context = query::context(session);
@@ -53,20 +62,26 @@ pub(super) async fn insert(
         Writable::Table(table) => table,
         Writable::Topic(topic) => {
             check_topic(session, &topic, request.as_ref())?;
-            let count = topic::insert(session, &context, &topic, columns, rows::Source::Query(query)).await?;
+            if conflict.is_some() || !returning.is_empty() {
+                return Err(Error::fix(SqlState::NOT_SUPPORTED, "a topic has no ON CONFLICT and no RETURNING"));
+            }
+            let count = topic::insert(session, &context, &topic, columns, rows::Source::Query(&query)).await?;
             return Ok(Outcome::Done(format!("INSERT 0 {count}")));
         }
     };
-    let mut tries = Tries::of(session, &context, request);
-    if let Some(tag) = tries.before().await? {
-        return Ok(Outcome::Done(tag));
+    if conflict.is_some() && !table.is_own() {
+        return Err(Error::fix(SqlState::NOT_SUPPORTED, "ON CONFLICT is for tables of Polder's own"));
+    }
+    defaults::replace(&mut query, &table, columns)?;
+    let mut tries = Tries::of(session, &context, &table, request, returning);
+    if let Some(written) = tries.before().await? {
+        return Ok(outcome(written));
     }
     loop {
-        let (context, request) = tries.next();
-        let rows = rows::Source::Query(query);
-        let done = change::insert(session, &context, &table, columns, rows, request).await;
-        if let Some((_, tag)) = tries.settle(done).await? {
-            return Ok(Outcome::Done(tag));
+        let attempt = tries.next().await?;
+        let done = change::insert(attempt, columns, rows::Source::Query(&query), conflict.as_ref()).await;
+        if let Some((_, written)) = tries.settle(done).await? {
+            return Ok(outcome(written));
         }
     }
 }
@@ -83,28 +98,30 @@ pub(crate) async fn insert_rows(
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
     let Writable::Table(table) = writable(session, name, &context)? else { return Ok(None) };
-    if !table.is_own() || table.columns.iter().any(|column| !column.field.metadata().is_empty()) {
+    let needs_plan = |column: &StoredColumn| !column.field.metadata().is_empty() || column.default.is_some();
+    if !table.is_own() || table.columns.iter().any(needs_plan) {
         return Ok(None);
     }
-    let mut tries = Tries::of(session, &context, request);
-    if let Some(tag) = tries.before().await? {
-        return Ok(Some(Outcome::Done(tag)));
+    let mut tries = Tries::of(session, &context, &table, request, &[]);
+    if let Some(written) = tries.before().await? {
+        return Ok(Some(outcome(written)));
     }
     loop {
-        let (context, request) = tries.next();
-        let done = change::insert_rows(session, &context, &table, columns, rows, request).await;
-        if let Some(tag) = tries.settle(done).await? {
-            return Ok(Some(Outcome::Done(tag)));
+        let attempt = tries.next().await?;
+        let done = change::insert_rows(attempt, columns, rows).await;
+        if let Some(written) = tries.settle(done).await? {
+            return Ok(Some(outcome(written)));
         }
     }
 }
 
-/// `UPDATE table SET column = expression, ... [WHERE condition]`.
+/// `UPDATE table SET column = expression, ... [WHERE condition] [RETURNING ...]`.
 pub(super) async fn update(
     session: &Session,
     name: &Name,
-    assignments: Vec<(String, ast::Expr)>,
+    mut assignments: Vec<(String, ast::Expr)>,
     condition: Option<ast::Expr>,
+    returning: &[SelectItem],
     request: Option<Request>,
 ) -> Result<Outcome> {
     let context = query::context(session);
@@ -119,47 +136,87 @@ pub(super) async fn update(
             .with_hint("append a newer one with INSERT: the newest of a key is what its $latest shows"));
         }
     };
-    let mut tries = Tries::of(session, &context, request);
-    if let Some(tag) = tries.before().await? {
-        return Ok(Outcome::Done(tag));
+    for (column, value) in &mut assignments {
+        defaults::replace_one(value, &table, column)?;
+    }
+    let mut tries = Tries::of(session, &context, &table, request, returning);
+    if let Some(written) = tries.before().await? {
+        return Ok(outcome(written));
     }
     loop {
-        let (context, request) = tries.next();
-        let (assignments, condition) = (assignments.clone(), condition.clone());
-        let done = change::update(session, &context, &table, assignments, condition, request).await;
-        if let Some(tag) = tries.settle(done).await? {
-            return Ok(Outcome::Done(tag));
+        let attempt = tries.next().await?;
+        let done = change::update(attempt, assignments.clone(), condition.clone()).await;
+        if let Some(written) = tries.settle(done).await? {
+            return Ok(outcome(written));
         }
     }
 }
 
-/// `DELETE FROM table [WHERE condition]`.
+/// `DELETE FROM table [WHERE condition] [RETURNING ...]`.
 pub(super) async fn delete(
     session: &Session,
     name: &Name,
     condition: Option<ast::Expr>,
+    returning: &[SelectItem],
     request: Option<Request>,
 ) -> Result<Outcome> {
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    let table = match writable(session, name, &context)? {
-        Writable::Table(table) => table,
+    match writable(session, name, &context)? {
+        Writable::Table(table) => {
+            let tag = |count| format!("DELETE {count}");
+            delete_rows(session, &context, &table, condition, returning, request, tag).await
+        }
         Writable::Topic(topic) => {
             check_topic(session, &topic, request.as_ref())?;
+            if !returning.is_empty() {
+                return Err(Error::fix(SqlState::NOT_SUPPORTED, "a topic has no RETURNING"));
+            }
             let count = topic::delete(session, &context, &topic, condition).await?;
-            return Ok(Outcome::Done(format!("DELETE {count}")));
+            Ok(Outcome::Done(format!("DELETE {count}")))
         }
-    };
-    let mut tries = Tries::of(session, &context, request);
-    if let Some(tag) = tries.before().await? {
-        return Ok(Outcome::Done(tag));
+    }
+}
+
+/// `TRUNCATE table`.
+pub(super) async fn truncate(session: &Session, name: &Name, request: Option<Request>) -> Result<Outcome> {
+    let context = query::context(session);
+    let _guard = context.cancellation().clone().drop_guard();
+    match writable(session, name, &context)? {
+        Writable::Table(table) => {
+            delete_rows(session, &context, &table, None, &[], request, |_| "TRUNCATE TABLE".to_string()).await
+        }
+        Writable::Topic(_) => Err(Error::fix(SqlState::NOT_SUPPORTED, "a topic keeps its records")
+            .with_hint("retention removes old ones; DROP TOPIC removes all")),
+    }
+}
+
+async fn delete_rows(
+    session: &Session,
+    context: &ReadContext,
+    table: &TableDefinition,
+    condition: Option<ast::Expr>,
+    returning: &[SelectItem],
+    request: Option<Request>,
+    tag: impl Fn(u64) -> String,
+) -> Result<Outcome> {
+    let mut tries = Tries::of(session, context, table, request, returning);
+    if let Some(written) = tries.before().await? {
+        return Ok(outcome(written));
     }
     loop {
-        let (context, request) = tries.next();
-        let done = change::delete(session, &context, &table, condition.clone(), request).await;
-        if let Some(tag) = tries.settle(done).await? {
-            return Ok(Outcome::Done(tag));
+        let attempt = tries.next().await?;
+        let done = change::delete(attempt, condition.clone(), &tag).await;
+        if let Some(written) = tries.settle(done).await? {
+            return Ok(outcome(written));
         }
+    }
+}
+
+fn outcome(written: Written) -> Outcome {
+    match written.rows {
+        Some(rows) => Outcome::Rows(Rows::ready(rows)),
+        None => Outcome::Done(written.tag),
     }
 }
 
@@ -181,9 +238,11 @@ fn check_topic(session: &Session, topic: &TopicDefinition, request: Option<&Requ
 
 /// The tries of one statement: it is done again as long as what it reads changes before the log decides about it.
 struct Tries<'a> {
-    engine: &'a Inner,
+    session: &'a Session,
     context: &'a ReadContext,
+    table: &'a TableDefinition,
     request: Option<Request>,
+    returning: &'a [SelectItem],
     /// A transaction is done again as a whole, by who began it.
     once: bool,
     pause: Duration,
@@ -194,20 +253,30 @@ const PAUSE_MIN: Duration = Duration::from_micros(100);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 impl<'a> Tries<'a> {
-    fn of(session: &'a Session, context: &'a ReadContext, request: Option<Request>) -> Self {
-        let once = session.in_transaction();
-        Self { engine: &session.engine.0, context, request, once, pause: PAUSE_MIN }
+    fn of(
+        session: &'a Session,
+        context: &'a ReadContext,
+        table: &'a TableDefinition,
+        request: Option<Request>,
+        returning: &'a [SelectItem],
+    ) -> Self {
+        Self { session, context, table, request, returning, once: session.in_transaction(), pause: PAUSE_MIN }
     }
 
-    /// What the next try reads under, and the request that it is of.
-    fn next(&self) -> (ReadContext, Option<Request>) {
-        (self.context.again(), self.request.clone())
+    /// The next try, with a snapshot of its own.
+    async fn next(&self) -> Result<Attempt<'a>> {
+        let (context, request) = (self.context.again(), self.request.clone());
+        Attempt::begin(self.session, context, self.table, request, self.returning).await
     }
 
     /// What became of the statement, if it is one that the log knows.
-    async fn before(&self) -> Result<Option<String>> {
-        let outcome = self.engine.commit.outcome(self.request.as_ref()).await?;
-        outcome.transpose().map_err(|rejection| rejection.error())
+    async fn before(&self) -> Result<Option<Written>> {
+        match self.session.engine.0.commit.outcome(self.request.as_ref()).await? {
+            Some(before) => {
+                returning::before(self.session, self.context, self.table, self.returning, before).await.map(Some)
+            }
+            None => Ok(None),
+        }
     }
 
     /// What the statement has come to; none if it is to be tried again.
@@ -260,13 +329,13 @@ pub(super) async fn fill(
     query: &Query,
     draft: &mut Draft,
 ) -> Result<u64> {
-    let schema = table.arrow_schema();
-    let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
-    let mut rows = rows::start(session, context, &fields, &[], rows::Source::Query(query)).await?;
+    let rules = Rules::of(&session.engine.0, context, table)?;
+    let fields: Vec<FieldRef> = table.arrow_schema().fields().iter().cloned().collect();
+    let mut rows = rows::start(session, context, &fields, &[], &[], rows::Source::Query(query)).await?;
     let mut keys = Keys::of(table);
     let mut count = 0;
     while let Some(batch) = rows.next().await? {
-        let batch = change::of_schema(batch.columns().to_vec(), &schema)?;
+        let batch = rules.complete(&session.engine.0, &batch)?;
         keys.add_first(&batch)?;
         count += batch.num_rows() as u64;
         draft.add(table, &batch, None)?;

@@ -12,20 +12,20 @@ use crate::plan::zeros::{Zeros, one_zero};
 use crate::plan::{hidden, snippets};
 use crate::session::Settings;
 use crate::sql::Query;
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
     SchemaProvider, TableFunctionArgs, TableFunctionImpl, TableProvider,
 };
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result as DataFusionResult, ScalarValue, plan_datafusion_err};
+use datafusion::common::{DFSchema, Result as DataFusionResult, ScalarValue, plan_datafusion_err};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr::Cast;
-use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
+use datafusion::logical_expr::{DdlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
@@ -155,12 +155,34 @@ impl<'a> Planner<'a> {
         query: &Query,
         tables: &Tables,
         fields: &[FieldRef],
+        defaults: &[Option<&str>],
         from: impl FnOnce(usize) -> Result<Vec<Option<usize>>>,
     ) -> Result<Planned> {
         let state = self.state(tables)?;
         let plan = bound(&state, query, tables).await?;
         let from = from(plan.schema().fields().len())?;
-        self.finish(state, into_fields(plan, fields, &from)?).await
+        let default = |at: usize| match defaults.get(at).copied().flatten() {
+            Some(text) => state.create_logical_expr(text, &DFSchema::empty()).map_err(Error::from_datafusion),
+            None => Ok(Expr::Literal(ScalarValue::Null, None)),
+        };
+        let plan = into_fields(plan, fields, &from, default)?;
+        self.finish(state, plan).await
+    }
+
+    /// The type of an expression that names no column.
+    ///
+    /// # Errors
+    /// Those of the expression.
+    pub(crate) fn default_type(&self, text: &str) -> Result<DataType> {
+        let state = self.bare_state()?;
+        let columns = DFSchema::empty();
+        let default = state.create_logical_expr(text, &columns).map_err(Error::from_datafusion)?;
+        default.get_type(&columns).map_err(Error::from_datafusion)
+    }
+
+    /// The state for expressions that no query is part of.
+    pub(crate) fn bare_state(&self) -> Result<SessionState> {
+        self.state(&Tables { tables: Vec::new(), calls: HashMap::new() })
     }
 
     /// The types of a table's columns, by a statement that would create it.
@@ -225,18 +247,23 @@ async fn bound(state: &SessionState, query: &Query, tables: &Tables) -> Result<L
 }
 
 /// Assigns a query's columns to those of a table.
-fn into_fields(plan: LogicalPlan, fields: &[FieldRef], from: &[Option<usize>]) -> Result<LogicalPlan> {
+fn into_fields(
+    plan: LogicalPlan,
+    fields: &[FieldRef],
+    from: &[Option<usize>],
+    default: impl Fn(usize) -> Result<Expr>,
+) -> Result<LogicalPlan> {
     let columns = plan.schema().columns();
-    let assigned = fields.iter().zip(from).map(|(field, from)| {
+    let assigned = fields.iter().zip(from).enumerate().map(|(at, (field, from))| {
         let value = match from {
             Some(at) => Expr::Column(columns[*at].clone()),
-            None => Expr::Literal(ScalarValue::Null, None),
+            None => default(at)?,
         };
         // Whether NULL may stand there is checked where the rows are written, with the name of the column.
         let field = Arc::new(field.as_ref().clone().with_nullable(true));
-        Expr::Cast(Cast::new_from_field(Box::new(value), Arc::clone(&field))).alias(field.name())
+        Ok(Expr::Cast(Cast::new_from_field(Box::new(value), Arc::clone(&field))).alias(field.name()))
     });
-    let plan = LogicalPlanBuilder::from(plan).project(assigned.collect::<Vec<_>>());
+    let plan = LogicalPlanBuilder::from(plan).project(assigned.collect::<Result<Vec<_>>>()?);
     plan.and_then(LogicalPlanBuilder::build).map_err(Error::from_datafusion)
 }
 

@@ -27,7 +27,9 @@ impl Session {
     pub fn prepare(&self, sql: &str) -> Result<Prepared> {
         let statement = sql::parse(sql)?;
         let rows = match &statement {
-            Statement::Insert { query, .. } => sql::rows_of_parameters(query),
+            Statement::Insert { query, conflict: None, returning, .. } if returning.is_empty() => {
+                sql::rows_of_parameters(query)
+            }
             _ => None,
         };
         Ok(Prepared { sql: sql.to_string(), statement, rows })

@@ -3,6 +3,7 @@
 //! Pure: nothing here knows what exists. A head word that is ours is read here, with the expressions and queries inside
 //! it left to sqlparser; everything else goes to DataFusion's parser as it stands.
 
+mod expression;
 mod parameters;
 mod parse;
 mod print;
@@ -11,9 +12,11 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use expression::{expression, has_query, names_in};
 pub(crate) use parameters::{bind, rows_of_parameters};
 pub(crate) use parse::parse;
 pub(crate) use print::{identifier, literal};
 pub(crate) use statement::{
-    ColumnSpec, CopySource, IfExists, InTransaction, Name, Query, Statement, TableChange, TableSpec, ViewDefinition,
+    CheckSpec, ColumnSpec, CopySource, Identity, IfExists, InTransaction, Name, OnConflict, Query, Statement,
+    TableChange, TableSpec, ViewDefinition,
 };

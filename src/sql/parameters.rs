@@ -19,15 +19,21 @@ use std::ops::ControlFlow;
 pub(crate) fn bind(statement: &Statement, values: &[ScalarValue]) -> Result<Statement> {
     let mut bound = statement.clone();
     match &mut bound {
-        Statement::Query(query) | Statement::Insert { query, .. } | Statement::Explain { query, .. } => {
+        Statement::Query(query) | Statement::Explain { query, .. } => replace_in(query, values)?,
+        Statement::Insert { query, conflict, returning, .. } => {
             replace_in(query, values)?;
+            returning.iter_mut().try_for_each(|item| replace(item, values))?;
+            if let Some(update) = conflict.as_mut().and_then(|conflict| conflict.update.as_mut()) {
+                replace_assigned(&mut update.assignments, update.condition.as_mut(), values)?;
+            }
         }
-        Statement::Update { assignments, condition, .. } => {
-            assignments.iter_mut().try_for_each(|(_, value)| replace(value, values))?;
-            condition.iter_mut().try_for_each(|condition| replace(condition, values))?;
+        Statement::Update { assignments, condition, returning, .. } => {
+            replace_assigned(assignments, condition.as_mut(), values)?;
+            returning.iter_mut().try_for_each(|item| replace(item, values))?;
         }
-        Statement::Delete { condition, .. } => {
-            condition.iter_mut().try_for_each(|condition| replace(condition, values))?;
+        Statement::Delete { condition, returning, .. } => {
+            replace_assigned(&mut [], condition.as_mut(), values)?;
+            returning.iter_mut().try_for_each(|item| replace(item, values))?;
         }
         _ if values.is_empty() => {}
         _ => {
@@ -45,6 +51,15 @@ fn replace_in(query: &mut Query, values: &[ScalarValue]) -> Result<()> {
         DataFusionStatement::Statement(statement) => replace(statement.as_mut(), values),
         _ => Ok(()),
     }
+}
+
+fn replace_assigned(
+    assignments: &mut [(String, Expr)],
+    condition: Option<&mut Expr>,
+    values: &[ScalarValue],
+) -> Result<()> {
+    assignments.iter_mut().try_for_each(|(_, value)| replace(value, values))?;
+    condition.into_iter().try_for_each(|condition| replace(condition, values))
 }
 
 fn replace(tree: &mut impl VisitMut, values: &[ScalarValue]) -> Result<()> {

@@ -365,6 +365,7 @@ fn as_statement(statement: DataFusionStatement) -> Result<Statement> {
         ast::Statement::Insert(insert) => table::insert(insert),
         ast::Statement::Update(update) => table::update(update),
         ast::Statement::Delete(delete) => table::delete(delete),
+        ast::Statement::Truncate(truncate) => table::truncate(truncate),
         ast::Statement::StartTransaction { modes, statements, exception, .. }
             if statements.is_empty() && exception.is_none() =>
         {

@@ -252,6 +252,7 @@ fn definition(name: &str, rows: &Schema, schema: String) -> DatasetDefinition {
         columns: rows.fields().iter().enumerate().map(column).collect(),
         key: vec![ColumnId("c0".into())],
         unique: Vec::new(),
+        identity: None,
         options: BTreeMap::new(),
     }
 }

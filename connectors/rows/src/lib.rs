@@ -16,6 +16,7 @@
 //! 2. The changes of an entry take effect as one: keys that it frees may be taken by it.
 //! 3. A lookup by key reads the row and no other.
 
+mod arbiter;
 mod chunk;
 mod history;
 mod index;
@@ -33,6 +34,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use arbiter::{Arbiter, Verdict};
 pub use reads::Reads;
 pub use source::RowsSource;
 pub use store::{Changes, Proposal};

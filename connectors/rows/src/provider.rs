@@ -1,7 +1,7 @@
 //! The scan verb: a table as DataFusion sees it, and the stream of its rows.
 
 use crate::path::{Kind, Path};
-use crate::reads::Snapshot;
+use crate::reads::{Condition, Snapshot};
 use crate::table::{Table, defect};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -75,7 +75,7 @@ impl RowsTable {
         let schema = DFSchema::try_from(Arc::clone(&self.table.schema))?;
         let all = filters.iter().cloned().reduce(Expr::and);
         let condition = all.map(|all| session.create_physical_expr(unqualified(all)?, &schema)).transpose()?;
-        self.snapshot.note(&self.table, condition);
+        self.snapshot.note(&self.table, condition.map_or(Condition::All, Condition::Meets));
         Ok(())
     }
 }

@@ -4,11 +4,14 @@
 //! was or as it is: the precision locks of Jordan, Banerjee and Batman (SIGMOD 1981), checked when the entry is decided.
 //! So rows that were not there, and came, are noticed like those that were read.
 
+use crate::path::Path;
 use crate::store::State;
 use crate::table::Table;
 use arrow::array::{AsArray, RecordBatch};
+use arrow::row::OwnedRow;
 use datafusion_physical_plan::PhysicalExpr;
 use polder_catalog::{DatasetId, Error, Kind, Result, SqlState};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the reads of one query see: the tables between two entries, perhaps with what the transaction has changed.
@@ -27,8 +30,17 @@ pub struct Reads(Arc<Mutex<Vec<Read>>>);
 struct Read {
     dataset: DatasetId,
     version: u64,
-    /// Over the columns of the table; none if all rows were read.
-    condition: Option<Arc<dyn PhysicalExpr>>,
+    condition: Condition,
+}
+
+/// Which rows of a table were read.
+#[derive(Clone, Debug)]
+pub(crate) enum Condition {
+    All,
+    /// Those that meet it; over the columns of the table.
+    Meets(Arc<dyn PhysicalExpr>),
+    /// Those with one of these keys in a path.
+    HasKey(Path, Arc<HashSet<OwnedRow>>),
 }
 
 impl Snapshot {
@@ -42,7 +54,7 @@ impl Snapshot {
     }
 
     /// Notes that rows of a table are read.
-    pub(crate) fn note(&self, table: &Table, condition: Option<Arc<dyn PhysicalExpr>>) {
+    pub(crate) fn note(&self, table: &Table, condition: Condition) {
         let Some(Reads(reads)) = &self.reads else { return };
         let dataset = table.definition.id.clone();
         let read = Read { dataset, version: table.read_version(), condition };
@@ -84,7 +96,14 @@ impl Read {
 
     /// Whether one of the rows would have been read.
     fn has_read(&self, rows: &RecordBatch) -> Result<bool> {
-        let Some(condition) = &self.condition else { return Ok(rows.num_rows() > 0) };
+        let condition = match &self.condition {
+            Condition::All => return Ok(rows.num_rows() > 0),
+            Condition::Meets(condition) => condition,
+            Condition::HasKey(path, wanted) => {
+                let keys = path.keys(rows)?;
+                return Ok(keys.rows.iter().any(|key| wanted.contains(&key.owned())));
+            }
+        };
         let met = condition.evaluate(rows).map_err(Error::from_datafusion)?;
         let met = met.into_array(rows.num_rows()).map_err(Error::from_datafusion)?;
         let met = met.as_boolean_opt().ok_or_else(|| Error::report("a condition is no truth value"))?;

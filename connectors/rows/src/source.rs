@@ -1,5 +1,6 @@
 //! The tables as a source.
 
+use crate::arbiter::Arbiter;
 use crate::provider::RowsTable;
 use crate::reads::{Reads, Snapshot};
 use crate::store::{Changes, Proposal, Store};
@@ -8,8 +9,8 @@ use crate::view::View;
 use crate::write::RowsWriter;
 use async_trait::async_trait;
 use polder_catalog::{
-    Capabilities, CatalogName, Check, Column, Dataset, DatasetEntry, DatasetKind, Definition, Position, ReadContext,
-    Result, Source, Support, Writer,
+    Capabilities, CatalogName, Check, Column, ColumnId, Dataset, DatasetEntry, DatasetId, DatasetKind, Definition,
+    Error, Position, ReadContext, Result, Source, SqlState, Support, Writer,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -57,6 +58,24 @@ impl RowsSource {
     /// 23505 if a key is there already as the transaction sees it: then nothing has happened.
     pub fn change(&self, view: &View, changes: &Changes) -> Result<()> {
         view.change(&self.store, changes)
+    }
+
+    /// Compares rows that are inserted with those of a table, as this context sees it: by the key or unique constraint that has
+    /// these columns, or by all of them.
+    ///
+    /// # Errors
+    /// 42P01 if the table is not there, 42P10 if there is no such key.
+    pub fn arbiter(&self, context: &ReadContext, table: &DatasetId, columns: Option<&[ColumnId]>) -> Result<Arbiter> {
+        let snapshot = self.snapshot(context)?;
+        let found = snapshot.state.tables.get(table).cloned();
+        let found = found.ok_or_else(|| Error::fix(SqlState::NO_TABLE, format!("there is no dataset {table}")))?;
+        Arbiter::new(snapshot, found, columns)
+    }
+
+    /// Numbers for the identity column of so many rows, which nobody else gets; none if there is no such column. They ascend, with
+    /// gaps where they were not used.
+    pub fn numbers(&self, table: &DatasetId, count: usize) -> Option<std::ops::Range<i64>> {
+        self.store.newest().tables.get(table)?.numbers(i64::try_from(count).ok()?)
     }
 
     /// Makes of changes what [`decide`](Self::decide) takes, in the caller's thread.

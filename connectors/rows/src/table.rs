@@ -3,13 +3,15 @@
 use crate::chunk::Chunk;
 use crate::history::History;
 use crate::part::Part;
-use crate::path::{Kind, Path, paths_of};
+use crate::path::{Keys, Kind, Path, paths_of};
 use crate::plan::{Planned, plan};
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::compute::max;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use polder_catalog::{CatalogName, DatasetDefinition, Error, Result};
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The rows that a transaction adds to its own version of a table have numbers that nobody else gives.
@@ -32,6 +34,14 @@ pub(crate) struct Table {
     base: Option<u64>,
     /// Of the versions that everybody sees.
     pub(crate) history: Arc<Mutex<History>>,
+    identity: Option<Identity>,
+}
+
+/// The column that gets a number of its own, and the next of them: greater than all that ever were in the table.
+#[derive(Clone, Debug)]
+struct Identity {
+    column: usize,
+    next: Arc<AtomicI64>,
 }
 
 impl Table {
@@ -42,6 +52,7 @@ impl Table {
         Ok(Self {
             catalog: catalog.clone(),
             paths: paths_of(&definition, &schema, version)?,
+            identity: identity_of(&definition).map(|column| Identity { column, next: Arc::new(AtomicI64::new(1)) }),
             definition: Arc::new(definition),
             schema,
             chunks: Vec::new(),
@@ -114,6 +125,44 @@ impl Table {
         Ok(index.is_complete(self.read_version()).then(Vec::new))
     }
 
+    /// The rows with these keys in a path, each as a batch of one row, by all rows if it has to be.
+    pub(crate) fn find(&self, path: &Path, keys: &Keys) -> Result<Vec<Option<RecordBatch>>> {
+        let mut found = Vec::with_capacity(keys.hashes.len());
+        let index = path.read();
+        for (at, hash) in keys.hashes.iter().enumerate() {
+            let mut row = None;
+            for number in index.candidates(*hash).filter(|_| keys.has(at)) {
+                if let Some((chunk, place)) = self.locate(number) {
+                    let rows = self.chunks[chunk].rows();
+                    if path.key_at(rows, place)?.row(0) == keys.rows.row(at) {
+                        row = Some(rows.slice(place, 1));
+                        break;
+                    }
+                }
+            }
+            found.push(row);
+        }
+        if !index.is_complete(self.read_version()) {
+            drop(index);
+            self.find_among_all(path, keys, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    fn find_among_all(&self, path: &Path, keys: &Keys, found: &mut [Option<RecordBatch>]) -> Result<()> {
+        let wanted = (0..found.len()).filter(|at| found[*at].is_none() && keys.has(*at));
+        let wanted: HashMap<_, _> = wanted.map(|at| (keys.rows.row(at).owned(), at)).collect();
+        for chunk in &self.chunks {
+            let known = path.keys(chunk.rows())?;
+            for (_, place) in chunk.numbers().filter(|(_, place)| known.has(*place)) {
+                if let Some(at) = wanted.get(&known.rows.row(place).owned()) {
+                    found[*at] = Some(chunk.rows().slice(place, 1));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Checks changes against this version.
     ///
     /// # Errors
@@ -142,6 +191,21 @@ impl Table {
         Ok(next)
     }
 
+    /// Numbers for so many rows, which nobody else gets.
+    pub(crate) fn numbers(&self, count: i64) -> Option<std::ops::Range<i64>> {
+        let first = self.identity.as_ref()?.next.fetch_add(count, Ordering::Relaxed);
+        Some(first..first.saturating_add(count))
+    }
+
+    fn note_numbers(&self, rows: &RecordBatch) {
+        let Some(Identity { column, next }) = &self.identity else { return };
+        let numbers = arrow::compute::cast(rows.column(*column), &DataType::Int64);
+        let greatest = numbers.ok().and_then(|numbers| max(numbers.as_primitive::<Int64Type>()));
+        if let Some(greatest) = greatest {
+            next.fetch_max(greatest.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
     /// Tells the indexes and the history how this version came of `before`.
     pub(crate) fn publish(&self, before: &Self, planned: &Planned, parts: &[Part]) {
         for (at, path) in self.paths.iter().enumerate() {
@@ -150,6 +214,7 @@ impl Table {
             let added = numbers.zip(&planned.added_hashes[at]).filter_map(|(number, hash)| Some(((*hash)?, number)));
             path.change(self.version, gone, added);
         }
+        planned.added.iter().for_each(|rows| self.note_numbers(rows));
         if self.base.is_none() {
             let rows = parts.iter().map(|part| part.rows.clone()).collect();
             self.history.lock().unwrap_or_else(PoisonError::into_inner).add(self.version, rows);
@@ -212,10 +277,14 @@ impl Table {
                 None => unlike.push(path.clone()),
             }
         }
+        let identity = identity_of(&definition).map(|column| Identity {
+            column,
+            next: self.identity.as_ref().map(|known| Arc::clone(&known.next)).unwrap_or_default(),
+        });
         let definition = Arc::new(definition);
         // What was read under other columns cannot be compared with what comes.
         let history = Arc::new(Mutex::new(History::since(version)));
-        let table = Self { definition, schema, paths, chunks, version, history, ..self.clone() };
+        let table = Self { definition, schema, paths, chunks, version, history, identity, ..self.clone() };
         unlike.iter().try_for_each(|path| table.fill(path))?;
         Ok(table)
     }
@@ -238,6 +307,11 @@ impl Table {
         }
         Ok(())
     }
+}
+
+fn identity_of(definition: &DatasetDefinition) -> Option<usize> {
+    let identity = definition.identity.as_ref()?;
+    definition.columns.iter().position(|column| column.id == *identity)
 }
 
 fn schema_of(definition: &DatasetDefinition) -> SchemaRef {

@@ -1,7 +1,7 @@
 //! Tables are what a map says, whatever entries made them, also for those who began to read before.
 
 use crate::chunk::Chunk;
-use crate::reads::{Reads, Snapshot};
+use crate::reads::{Condition, Reads, Snapshot};
 use crate::store::{Changes, Proposal, State, Store};
 use crate::table::Table;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
@@ -29,6 +29,7 @@ fn definition(key: &[&str]) -> DatasetDefinition {
         name: "t".to_string(),
         columns: vec![column("k", DataType::Int64, false), column("v", DataType::Utf8, true)],
         unique: Vec::new(),
+        identity: None,
         key: key.iter().map(|id| ColumnId((*id).into())).collect(),
         options: BTreeMap::new(),
     }
@@ -371,7 +372,7 @@ fn reads(log: &Log, condition: Option<i64>) -> Reads {
             .unwrap()
     });
     let snapshot = Snapshot::new(Arc::clone(&newest), Some(reads.clone()));
-    snapshot.note(table(&newest), condition);
+    snapshot.note(table(&newest), condition.map_or(Condition::All, Condition::Meets));
     reads
 }
 

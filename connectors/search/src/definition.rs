@@ -159,6 +159,7 @@ impl StoredDefinition {
             name: self.name,
             columns: self.columns.into_iter().map(column).collect::<Result<_, _>>()?,
             unique: Vec::new(),
+            identity: None,
             key: self.key.into_iter().map(|id| ColumnId(id.into())).collect(),
             options: self.options,
         })

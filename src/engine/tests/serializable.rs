@@ -228,7 +228,7 @@ fn check(done: &[Done], last: &BTreeMap<i64, List>) -> Result<(), String> {
         if free.is_empty() {
             break;
         }
-        free.iter().for_each(|one| drop(left.remove(one)));
+        left.retain(|one| !free.contains(one));
     }
     if left.is_empty() { Ok(()) } else { Err(format!("a cycle among transactions {left:?}")) }
 }

@@ -1,219 +1,148 @@
-//! Writing a table that follows the log in another catalog: one entry of `main` with rows and weights.
+//! Writing a table that the log writes: one entry of `main` with rows and weights.
 
-use crate::commit::{Committed, outcome_entry};
 use crate::definitions::TableDefinition;
-use crate::engine::Inner;
+use crate::execute::write::attempt::{Attempt, Written};
+use crate::execute::write::conflict::Conflicts;
 use crate::execute::write::draft::Draft;
 use crate::execute::write::keys::Keys;
-use crate::execute::write::{not_in_transaction, rows, shown};
-use crate::requests::Request;
-use crate::session::Session;
-use crate::sql::{self, Query, Statement};
+use crate::execute::write::rows;
+use crate::execute::write::rules::Rules;
+use crate::sql::{self, OnConflict, Query, Statement};
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SelectItem, SetExpr, TableFactor};
-use polder_catalog::{Error, ReadContext, Result, SqlState};
-use polder_log::store::EntryKind;
-use polder_rows::{Reads, View};
+use polder_catalog::{Error, Result, SqlState};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::OwnedMutexGuard;
 
-/// Inserts rows; how many, and the statement's tag.
+/// Inserts rows; how many, and how the statement ended.
 pub(super) async fn insert(
-    session: &Session,
-    context: &ReadContext,
-    table: &TableDefinition,
+    attempt: Attempt<'_>,
     columns: &[String],
     source: rows::Source<'_>,
-    request: Option<Request>,
-) -> Result<(u64, String)> {
-    let engine = &session.engine.0;
-    let writing = Writing::begin(session, context, table).await?;
-    let table = &current(engine, table)?;
-    let schema = table.arrow_schema();
-    let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
-    let mut rows = rows::start(session, context, &fields, columns, source).await?;
-    let mut draft = writing.draft(engine).await?;
-    let mut keys = Keys::of(table);
+    conflict: Option<&OnConflict>,
+) -> Result<(u64, Written)> {
+    let table = attempt.table.clone();
+    let rules = Rules::of(attempt.engine(), &attempt.context, &table)?;
+    let fields: Vec<FieldRef> = rules.incoming().fields().iter().cloned().collect();
+    let defaults: Vec<_> = table.columns.iter().map(|column| column.default.as_deref()).collect();
+    let mut rows = rows::start(attempt.session, &attempt.context, &fields, columns, &defaults, source).await?;
+    let mut draft = attempt.draft().await?;
+    let mut keys = Keys::of(&table);
+    let mut conflicts = conflict.map(|conflict| Conflicts::new(&attempt, conflict)).transpose()?;
+    let (mut touched, mut count) = (Vec::new(), 0);
     while let Some(batch) = rows.next().await? {
-        let batch = of_schema(batch.columns().to_vec(), &schema)?;
-        keys.add(session, context, &batch).await?;
-        draft.add(table, &batch, None)?;
+        let batch = rules.complete(attempt.engine(), &batch)?;
+        keys.add(attempt.session, &attempt.context, &batch).await?;
+        let there = match &mut conflicts {
+            Some(conflicts) => conflicts.settle(&table, &rules, &batch, &mut draft)?,
+            None => {
+                draft.add(&table, &batch, None)?;
+                vec![batch]
+            }
+        };
+        count += there.iter().map(|rows| rows.num_rows() as u64).sum::<u64>();
+        if !attempt.returning.is_empty() {
+            touched.extend(there);
+        }
     }
-    let count = draft.record_count();
-    let tag = format!("INSERT 0 {count}");
-    Ok((count, writing.commit(session, context, table, draft, request, tag).await?))
+    let written = attempt.commit(draft, format!("INSERT 0 {count}"), touched).await?;
+    Ok((count, written))
 }
 
-/// Inserts rows that are known already; the statement's tag.
+/// Inserts rows that are known already.
 pub(super) async fn insert_rows(
-    session: &Session,
-    context: &ReadContext,
-    table: &TableDefinition,
+    attempt: Attempt<'_>,
     columns: &[String],
     rows: &[Vec<ScalarValue>],
-    request: Option<Request>,
-) -> Result<String> {
-    let engine = &session.engine.0;
-    let writing = Writing::begin(session, context, table).await?;
-    let table = &current(engine, table)?;
-    let batch = rows::batch_of(&table.arrow_schema(), columns, rows)?;
-    let mut draft = writing.draft(engine).await?;
-    draft.add(table, &batch, None)?;
-    writing.commit(session, context, table, draft, request, format!("INSERT 0 {}", rows.len())).await
+) -> Result<Written> {
+    let rules = Rules::of(attempt.engine(), &attempt.context, &attempt.table)?;
+    let batch = rows::batch_of(&rules.incoming(), columns, rows)?;
+    let batch = rules.complete(attempt.engine(), &batch)?;
+    let mut draft = attempt.draft().await?;
+    draft.add(&attempt.table, &batch, None)?;
+    attempt.commit(draft, format!("INSERT 0 {}", rows.len()), Vec::new()).await
 }
 
-/// Changes rows; the statement's tag.
+/// Changes rows.
 pub(super) async fn update(
-    session: &Session,
-    context: &ReadContext,
-    table: &TableDefinition,
+    attempt: Attempt<'_>,
     assignments: Vec<(String, ast::Expr)>,
     condition: Option<ast::Expr>,
-    request: Option<Request>,
-) -> Result<String> {
-    let engine = &session.engine.0;
-    let writing = Writing::begin(session, context, table).await?;
-    let table = &current(engine, table)?;
-    let (schema, assigned) = (table.arrow_schema(), assigned(table, assignments)?);
+) -> Result<Written> {
+    let table = attempt.table.clone();
+    let rules = Rules::of(attempt.engine(), &attempt.context, &table)?;
+    let (schema, assigned) = (table.arrow_schema(), assigned(&table, assignments)?);
+    rules.refuse_assigned(assigned.keys())?;
     let changes_key = table.key_names().iter().any(|name| assigned.contains_key(name));
     // The old row, then the new one: both come of one read.
     let old = schema.fields().iter().map(|field| column(field.name()));
     let new =
         schema.fields().iter().map(|field| assigned.get(field.name()).cloned().unwrap_or_else(|| column(field.name())));
-    let query = select(table, old.chain(new).collect(), condition)?;
+    let query = select(&table, old.chain(new).collect(), condition)?;
     // Errors name the columns of the new row.
     let old =
         schema.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_name(format!("old {}", field.name()))));
     let fields: Vec<FieldRef> = old.chain(schema.fields().iter().cloned()).collect();
-    let mut rows = rows::start(session, context, &fields, &[], rows::Source::Query(&query)).await?;
-    let mut draft = writing.draft(engine).await?;
-    let mut keys = Keys::of(table);
+    let source = rows::Source::Query(&query);
+    let mut rows = rows::start(attempt.session, &attempt.context, &fields, &[], &[], source).await?;
+    let mut draft = attempt.draft().await?;
+    let mut keys = Keys::of(&table);
     let width = schema.fields().len();
-    let mut count = 0;
+    let (mut touched, mut count) = (Vec::new(), 0);
     while let Some(batch) = rows.next().await? {
         let old = of_schema(batch.columns()[..width].to_vec(), &schema)?;
         let new = of_schema(batch.columns()[width..].to_vec(), &schema)?;
+        rules.check(&new)?;
         if changes_key {
             keys.replace(&old, &new)?;
         }
         count += batch.num_rows() as u64;
-        add_update(&mut draft, table, &old, &new)?;
+        add_update(&mut draft, &table, &old, &new)?;
+        if !attempt.returning.is_empty() {
+            touched.push(new);
+        }
     }
-    keys.settle(session, context).await?;
-    writing.commit(session, context, table, draft, request, format!("UPDATE {count}")).await
+    keys.settle(attempt.session, &attempt.context).await?;
+    attempt.commit(draft, format!("UPDATE {count}"), touched).await
 }
 
-/// Deletes rows; the statement's tag.
+/// Deletes rows; `tag` is what is answered to so many.
 pub(super) async fn delete(
-    session: &Session,
-    context: &ReadContext,
-    table: &TableDefinition,
+    attempt: Attempt<'_>,
     condition: Option<ast::Expr>,
-    request: Option<Request>,
-) -> Result<String> {
-    let engine = &session.engine.0;
-    let writing = Writing::begin(session, context, table).await?;
-    let table = &current(engine, table)?;
+    tag: impl Fn(u64) -> String,
+) -> Result<Written> {
+    let table = attempt.table.clone();
     let schema = table.arrow_schema();
-    let query = select(table, schema.fields().iter().map(|field| column(field.name())).collect(), condition)?;
+    let query = select(&table, schema.fields().iter().map(|field| column(field.name())).collect(), condition)?;
     let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
-    let mut rows = rows::start(session, context, &fields, &[], rows::Source::Query(&query)).await?;
-    let mut draft = writing.draft(engine).await?;
+    let source = rows::Source::Query(&query);
+    let mut rows = rows::start(attempt.session, &attempt.context, &fields, &[], &[], source).await?;
+    let mut draft = attempt.draft().await?;
+    let mut touched = Vec::new();
     while let Some(batch) = rows.next().await? {
         let weights = vec![-1; batch.num_rows()];
         let batch = of_schema(batch.columns().to_vec(), &schema)?;
-        draft.add(table, &batch, Some(weights))?;
-    }
-    let tag = format!("DELETE {}", draft.record_count());
-    writing.commit(session, context, table, draft, request, tag).await
-}
-
-/// The table as it is now that nobody else defines or writes it: it may have been altered while this statement waited.
-fn current(engine: &Inner, table: &TableDefinition) -> Result<TableDefinition> {
-    let catalogs = engine.catalogs();
-    let found = catalogs.tables.values().find(|known| known.id == table.id);
-    found
-        .cloned()
-        .ok_or_else(|| Error::fix(SqlState::NO_TABLE, format!("table {} was dropped meanwhile", table.full_name())))
-}
-
-/// What keeps what a statement has read true until its entry is decided.
-enum Writing {
-    /// Of another catalog: its writers take turns.
-    InTurn { _turn: Option<OwnedMutexGuard<()>> },
-    /// Of Polder's own tables: what was read is compared with what was decided since.
-    Own { reads: Reads },
-    /// In a transaction, which is decided when it commits.
-    InTransaction { view: Arc<View> },
-}
-
-impl Writing {
-    async fn begin(session: &Session, context: &ReadContext, table: &TableDefinition) -> Result<Self> {
-        let engine = &session.engine.0;
-        match session.view() {
-            Some(view) if table.is_own() => {
-                engine.commit.own().read(context, &view);
-                Ok(Self::InTransaction { view })
-            }
-            Some(_) => Err(not_in_transaction(&format!("table {}", table.full_name()))),
-            None if table.is_own() => Ok(Self::Own { reads: engine.commit.tables().await?.read_newest(context) }),
-            None => Ok(Self::InTurn { _turn: engine.turn(&table.catalog, context).await? }),
+        draft.add(&table, &batch, Some(weights))?;
+        if !attempt.returning.is_empty() {
+            touched.push(batch);
         }
     }
-
-    async fn draft(&self, engine: &Inner) -> Result<Draft> {
-        match self {
-            Self::InTransaction { .. } => Ok(Draft::in_transaction()),
-            Self::InTurn { .. } | Self::Own { .. } => Draft::new(engine, EntryKind::DATA).await,
-        }
-    }
-
-    /// Makes the entry durable and waits until the table shows it. The statement's tag, or that of the same request before.
-    async fn commit(
-        self,
-        session: &Session,
-        context: &ReadContext,
-        table: &TableDefinition,
-        draft: Draft,
-        request: Option<Request>,
-        tag: String,
-    ) -> Result<String> {
-        let engine = &session.engine.0;
-        let reads = match self {
-            Self::InTransaction { view } => {
-                let (own, changes) = draft.changes();
-                engine.commit.own().change(&view, &own)?;
-                session.add_changes(changes, &tag);
-                return Ok(tag);
-            }
-            Self::Own { ref reads } => Some(reads.clone()),
-            Self::InTurn { .. } => None,
-        };
-        if draft.record_count() == 0 && request.is_none() {
-            return Ok(tag);
-        }
-        let (mut entry, changes) = draft.finish()?;
-        if let Some(request) = &request {
-            if entry.record_count() == 0 {
-                entry = outcome_entry()?;
-            }
-            entry = entry.with_attributes(request.attributes(&tag));
-        }
-        let proposal = engine.commit.propose(Vec::new(), &changes, reads).await?;
-        match engine.commit.commit(entry, proposal, request).await? {
-            Committed::Now(end) => shown(engine, table, end, context).await.map(|()| tag),
-            Committed::Before(outcome) => outcome.map_err(|rejection| rejection.error()),
-        }
-    }
+    let tag = tag(draft.record_count());
+    attempt.commit(draft, tag, touched).await
 }
 
 /// Each old row, then the new one that replaces it.
-fn add_update(draft: &mut Draft, table: &TableDefinition, old: &RecordBatch, new: &RecordBatch) -> Result<()> {
+pub(super) fn add_update(
+    draft: &mut Draft,
+    table: &TableDefinition,
+    old: &RecordBatch,
+    new: &RecordBatch,
+) -> Result<()> {
     let pairs: Vec<(usize, usize)> = (0..old.num_rows()).flat_map(|row| [(0, row), (1, row)]).collect();
     let weights: Vec<i64> = (0..old.num_rows()).flat_map(|_| [-1, 1]).collect();
     let rows = interleave_record_batch(&[old, new], &pairs).map_err(arrow_error)?;
@@ -229,7 +158,10 @@ fn arrow_error(error: arrow::error::ArrowError) -> Error {
     Error::report("rows do not fit the table they go to").with_source(error)
 }
 
-fn assigned(table: &TableDefinition, assignments: Vec<(String, ast::Expr)>) -> Result<HashMap<String, ast::Expr>> {
+pub(super) fn assigned(
+    table: &TableDefinition,
+    assignments: Vec<(String, ast::Expr)>,
+) -> Result<HashMap<String, ast::Expr>> {
     let mut assigned = HashMap::new();
     for (name, value) in assignments {
         if !table.columns.iter().any(|column| *column.field.name() == name) {
@@ -246,8 +178,18 @@ fn column(name: &str) -> ast::Expr {
     ast::Expr::Identifier(Ident::with_quote('"', name))
 }
 
-/// `SELECT items FROM table [WHERE condition]`, as a tree.
 fn select(table: &TableDefinition, items: Vec<ast::Expr>, condition: Option<ast::Expr>) -> Result<Query> {
+    let parts = [table.catalog.as_str(), &table.schema, &table.name];
+    let name = ObjectName::from(parts.map(|part| Ident::with_quote('"', part)).to_vec());
+    let unnamed = |(at, expr): (usize, ast::Expr)| SelectItem::ExprWithAlias {
+        expr,
+        alias: Ident::with_quote('"', format!("c{at}")),
+    };
+    select_from(name, items.into_iter().enumerate().map(unnamed).collect(), condition)
+}
+
+/// `SELECT items FROM table [WHERE condition]`, as a tree.
+pub(super) fn select_from(table: ObjectName, items: Vec<SelectItem>, condition: Option<ast::Expr>) -> Result<Query> {
     let Statement::Query(mut query) = sql::parse("SELECT 1 FROM t")? else {
         return Err(Error::report("a query was read as another statement"));
     };
@@ -255,15 +197,12 @@ fn select(table: &TableDefinition, items: Vec<ast::Expr>, condition: Option<ast:
         && let ast::Statement::Query(query) = statement.as_mut()
         && let SetExpr::Select(select) = query.body.as_mut()
     {
-        let unnamed = |(at, expr): (usize, ast::Expr)| SelectItem::ExprWithAlias {
-            expr,
-            alias: Ident::with_quote('"', format!("c{at}")),
-        };
-        select.projection = items.into_iter().enumerate().map(unnamed).collect();
+        select.projection = items;
         select.selection = condition;
-        if let Some(TableFactor::Table { name, .. }) = select.from.first_mut().map(|from| &mut from.relation) {
-            let parts = [&table.catalog, &table.schema, &table.name].map(|part| Ident::with_quote('"', part.as_str()));
-            *name = ObjectName::from(parts.to_vec());
+        if let [from] = &mut select.from[..]
+            && let TableFactor::Table { name, .. } = &mut from.relation
+        {
+            *name = table;
         }
     }
     Ok(query)

@@ -4,6 +4,7 @@
 //! read directly (UUIDs, bytes) is read as text and cast as INSERT would.
 
 use crate::execute::query;
+use crate::execute::write::attempt::Attempt;
 use crate::execute::write::{Writable, change, rows, topic, writable};
 use crate::plan::Tables;
 use crate::session::{CopyIn, Outcome, Piece, Session};
@@ -152,7 +153,8 @@ async fn insert(
     match target {
         Writable::Topic(topic) => topic::insert(session, context, topic, names, source).await,
         Writable::Table(table) => {
-            change::insert(session, context, table, names, source, None).await.map(|(count, _)| count)
+            let attempt = Attempt::begin(session, context.clone(), table, None, &[]).await?;
+            change::insert(attempt, names, source, None).await.map(|(count, _)| count)
         }
     }
 }

@@ -23,12 +23,13 @@ pub(super) enum Source<'a> {
 }
 
 /// Plans and starts the rows of a statement. `columns` are those that are given, in the order of the query's; all of
-/// `fields` if none are named. The others are NULL.
+/// `fields` if none are named. The others have their default, or are NULL.
 pub(super) async fn start(
     session: &Session,
     context: &ReadContext,
     fields: &[FieldRef],
     columns: &[String],
+    defaults: &[Option<&str>],
     source: Source<'_>,
 ) -> Result<Written> {
     let engine = &session.engine.0;
@@ -44,7 +45,8 @@ pub(super) async fn start(
         // What is copied keeps its order: the newest record of a key is its last in the file.
         Source::Given { query, tables } => (planner.in_order(), query, *tables),
     };
-    let planned = planner.physical_into(&query, &tables, fields, |given| places(fields, columns, given)).await?;
+    let planned =
+        planner.physical_into(&query, &tables, fields, defaults, |given| places(fields, columns, given)).await?;
     let stream = execute_stream(planned.physical, planned.state.task_ctx()).map_err(Error::from_datafusion)?;
     Ok(Written { stream, context: context.clone(), required: required(fields) })
 }
@@ -99,7 +101,7 @@ pub(super) fn batch_of(schema: &SchemaRef, columns: &[String], rows: &[Vec<Scala
         .map_err(|error| Error::report("values do not fit the table they go to").with_source(error))
 }
 
-fn null(column: &str) -> Error {
+pub(super) fn null(column: &str) -> Error {
     Error::fix(SqlState::NOT_NULL, format!("column \"{column}\" must not be NULL"))
 }
 

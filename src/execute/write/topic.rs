@@ -27,7 +27,7 @@ pub(super) async fn insert(
     source: rows::Source<'_>,
 ) -> Result<u64> {
     let fields: Vec<FieldRef> = topic.columns.iter().map(|column| Arc::clone(&column.field)).collect();
-    let rows = rows::start(session, context, &fields, columns, source).await?;
+    let rows = rows::start(session, context, &fields, columns, &[], source).await?;
     let rows =
         futures::stream::try_unfold(rows, |mut rows| async move { Ok(rows.next().await?.map(|batch| (batch, rows))) });
     let engine = &session.engine.0;

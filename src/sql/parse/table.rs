@@ -1,9 +1,14 @@
 //! The statements that define and write tables and topics.
 
-use super::{Reader, normalize, parser_error};
-use crate::sql::statement::{ColumnSpec, CopySource, IfExists, Name, Query, Statement, TableChange, TableSpec};
+use super::{Reader, byte_offset, normalize, parser_error};
+use crate::sql::statement::{
+    CheckSpec, ColumnSpec, ConflictUpdate, CopySource, Identity, IfExists, Name, OnConflict, Query, Statement,
+    TableChange, TableSpec,
+};
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use polder_catalog::{Error, Result, SqlState};
 
@@ -11,7 +16,11 @@ impl Reader<'_> {
     /// `CREATE TOPIC`, after its head.
     pub(super) fn create_topic(&mut self, exists: IfExists) -> Result<Statement> {
         let name = self.name()?;
-        let (columns, key) = self.column_specs()?;
+        let TableSpec { columns, key, unique, checks, .. } = self.table_spec()?;
+        let has_rules = |column: &ColumnSpec| column.default.is_some() || column.identity.is_some();
+        if !unique.is_empty() || !checks.is_empty() || columns.iter().any(has_rules) {
+            return Err(unsupported("a default, an identity, UNIQUE or CHECK of a topic"));
+        }
         if !key.is_empty() {
             return Err(Error::fix(SqlState::SYNTAX, "a topic has no primary key: it keeps every record")
                 .with_hint("name the column that records are spread by: WITH (key = 'column')"));
@@ -24,13 +33,13 @@ impl Reader<'_> {
     pub(super) fn create_table(&mut self, exists: IfExists) -> Result<Statement> {
         let name = self.name()?;
         let is_listed = self.parser.parser.peek_token().token == Token::LParen;
-        let (columns, key) = if is_listed { self.column_specs()? } else { Default::default() };
-        let options = self.with_options()?;
+        let mut table = if is_listed { self.table_spec()? } else { TableSpec::default() };
+        table.options = self.with_options()?;
         let query = if self.accept("as") { Some(self.whole_query()?) } else { None };
-        if query.is_none() && columns.is_empty() {
+        if query.is_none() && table.columns.is_empty() {
             return Err(self.unexpected("columns or AS"));
         }
-        Ok(Statement::CreateTable { name, table: TableSpec { columns, key, options }, query, exists })
+        Ok(Statement::CreateTable { name, table, query, exists })
     }
 
     /// `ALTER TABLE`, with its head.
@@ -118,38 +127,70 @@ impl Reader<'_> {
         }
     }
 
-    /// `(name type ..., PRIMARY KEY (names))`: the columns, and the names of the key.
-    fn column_specs(&mut self) -> Result<(Vec<ColumnSpec>, Vec<String>)> {
+    /// `(name type ..., PRIMARY KEY (names), UNIQUE (names), CHECK (condition))`.
+    fn table_spec(&mut self) -> Result<TableSpec> {
         self.parser.parser.expect_token(&Token::LParen).map_err(parser_error)?;
-        let (mut columns, mut key) = (Vec::<ColumnSpec>::new(), Vec::new());
+        let mut table = TableSpec::default();
         loop {
-            if self.words(2) == ["primary", "key"] {
-                self.skip(2);
-                self.one_key(&mut key, self.parser.parser.peek_token().token == Token::LParen)?;
-            } else {
-                let (column, is_key) = self.column_spec()?;
-                if columns.iter().any(|known| known.name == column.name) {
-                    let message = format!("column \"{}\" is named twice", column.name);
-                    return Err(Error::fix(SqlState::DUPLICATE_COLUMN, message));
-                }
-                if is_key {
-                    no_second_key(&key)?;
-                    key.push(column.name.clone());
-                }
-                columns.push(column);
-            }
+            self.table_item(&mut table)?;
             if self.parser.parser.consume_token(&Token::RParen) {
                 break;
             }
             self.parser.parser.expect_token(&Token::Comma).map_err(parser_error)?;
         }
-        let unknown = key.iter().find(|name| !columns.iter().any(|column| column.name == **name));
-        if let Some(name) = unknown {
+        let TableSpec { columns, key, unique, .. } = &mut table;
+        let named = key.iter().chain(unique.iter().flatten());
+        if let Some(name) = named.clone().find(|name| !columns.iter().any(|column| column.name == **name)) {
             return Err(Error::fix(SqlState::NO_COLUMN, format!("column \"{name}\" of the key does not exist")));
         }
         // NULL equals nothing, not even itself, so it is no key.
         columns.iter_mut().filter(|column| key.contains(&column.name)).for_each(|column| column.not_null = true);
-        Ok((columns, key))
+        Ok(table)
+    }
+
+    /// A column, or a constraint of the table.
+    fn table_item(&mut self, table: &mut TableSpec) -> Result<()> {
+        let name = if self.accept("constraint") { Some(self.identifier()?) } else { None };
+        let words = self.words(2);
+        match [words[0].as_str(), words[1].as_str()] {
+            ["primary", "key"] => {
+                self.skip(2);
+                let is_listed = self.parser.parser.peek_token().token == Token::LParen;
+                self.one_key(&mut table.key, is_listed)
+            }
+            ["unique", _] => {
+                self.skip(1);
+                table.unique.push(self.columns()?);
+                Ok(())
+            }
+            ["check", _] => {
+                table.checks.push(self.check(name)?);
+                Ok(())
+            }
+            ["foreign", "key"] => Err(unsupported("FOREIGN KEY")),
+            _ if name.is_some() => Err(self.unexpected("PRIMARY KEY, UNIQUE or CHECK")),
+            _ => {
+                let (column, is_key) = self.column_spec()?;
+                self.add_column(table, column, is_key)
+            }
+        }
+    }
+
+    fn add_column(&self, table: &mut TableSpec, column: ColumnSpec, is_key: bool) -> Result<()> {
+        if table.columns.iter().any(|known| known.name == column.name) {
+            let message = format!("column \"{}\" is named twice", column.name);
+            return Err(Error::fix(SqlState::DUPLICATE_COLUMN, message));
+        }
+        if is_key {
+            no_second_key(&table.key)?;
+            table.key.push(column.name.clone());
+        }
+        if column.unique {
+            table.unique.push(vec![column.name.clone()]);
+        }
+        table.checks.extend(column.checks.iter().cloned());
+        table.columns.push(column);
+        Ok(())
     }
 
     fn one_key(&mut self, key: &mut Vec<String>, is_listed: bool) -> Result<()> {
@@ -161,13 +202,40 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// `CHECK (condition)`.
+    fn check(&mut self, name: Option<String>) -> Result<CheckSpec> {
+        self.expect("check")?;
+        self.parser.parser.expect_token(&Token::LParen).map_err(parser_error)?;
+        let condition = self.words_of(|parser| parser.parse_expr())?;
+        self.parser.parser.expect_token(&Token::RParen).map_err(parser_error)?;
+        Ok(CheckSpec { name, condition })
+    }
+
+    /// What is parsed, in the words of its author.
+    fn words_of(&mut self, parse: impl FnOnce(&mut Parser<'_>) -> Result<ast::Expr, ParserError>) -> Result<String> {
+        let start = self.parser.parser.peek_token().span.start;
+        parse(&mut self.parser.parser).map_err(parser_error)?;
+        let end = self.parser.parser.get_current_token().span.end;
+        Ok(self.sql[byte_offset(self.sql, start)..byte_offset(self.sql, end)].trim().to_string())
+    }
+
     /// A column, and whether it is the primary key by itself.
     fn column_spec(&mut self) -> Result<(ColumnSpec, bool)> {
         let name = self.identifier()?;
         let sql_type = self.parser.parser.parse_data_type().map_err(parser_error)?;
-        let mut column = ColumnSpec { name, sql_type, not_null: false, options: Vec::new() };
+        let mut column = ColumnSpec {
+            name,
+            sql_type,
+            not_null: false,
+            unique: false,
+            default: None,
+            identity: None,
+            checks: Vec::new(),
+            options: Vec::new(),
+        };
         let mut is_key = false;
         loop {
+            let name = if self.accept("constraint") { Some(self.identifier()?) } else { None };
             match &self.words(2).iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 ["not", "null"] => {
                     self.skip(2);
@@ -178,13 +246,50 @@ impl Reader<'_> {
                     self.skip(2);
                     is_key = true;
                 }
+                ["unique", _] => {
+                    self.skip(1);
+                    column.unique = true;
+                }
+                ["check", _] => column.checks.push(self.check(name)?),
+                ["default", _] => {
+                    self.skip(1);
+                    // NOT NULL behind it is the column's own.
+                    let above_is = PostgreSqlDialect {}.prec_value(Precedence::Is);
+                    column.default = Some(self.words_of(|parser| parser.parse_subexpr(above_is))?);
+                }
+                ["generated", _] => column.identity = Some(self.identity()?),
+                ["references", _] => return Err(unsupported("REFERENCES")),
                 ["with", _] => {
                     self.skip(1);
                     column.options = self.options()?;
                 }
-                _ => return Ok((ColumnSpec { not_null: column.not_null || is_key, ..column }, is_key)),
+                _ if name.is_some() => return Err(self.unexpected("a constraint")),
+                _ => break,
             }
         }
+        if column.default.is_some() && column.identity.is_some() {
+            return Err(Error::fix(
+                SqlState::SYNTAX,
+                format!("column \"{}\" has a default and an identity", column.name),
+            ));
+        }
+        column.not_null |= is_key || column.identity.is_some();
+        Ok((column, is_key))
+    }
+
+    /// `GENERATED ALWAYS | BY DEFAULT AS IDENTITY`.
+    fn identity(&mut self) -> Result<Identity> {
+        self.skip(1);
+        let identity = if self.accept("always") {
+            Identity::Always
+        } else {
+            self.expect("by")?;
+            self.expect("default")?;
+            Identity::ByDefault
+        };
+        self.expect("as")?;
+        self.expect("identity")?;
+        Ok(identity)
     }
 }
 
@@ -196,14 +301,12 @@ fn no_second_key(key: &[String]) -> Result<()> {
         .with_hint("name several columns in one: PRIMARY KEY (a, b)"))
 }
 
-/// `INSERT INTO table [(columns)] query`.
+/// `INSERT INTO table [(columns)] query [ON CONFLICT ...] [RETURNING ...]`.
 pub(super) fn insert(insert: ast::Insert) -> Result<Statement> {
     let ast::TableObject::TableName(table) = &insert.table else {
         return Err(unsupported("INSERT into a function"));
     };
     let refused = [
-        (insert.returning.is_some(), "RETURNING"),
-        (insert.on.is_some(), "ON CONFLICT"),
         (insert.overwrite, "OVERWRITE"),
         (insert.table_alias.is_some(), "an alias of the table that is written"),
         (!insert.assignments.is_empty(), "INSERT ... SET"),
@@ -216,37 +319,71 @@ pub(super) fn insert(insert: ast::Insert) -> Result<Statement> {
             .with_hint("DEFAULT VALUES is not supported")
     })?;
     let query = Query(DataFusionStatement::Statement(Box::new(ast::Statement::Query(source))));
-    Ok(Statement::Insert { table, columns, query })
+    let conflict = insert.on.map(on_conflict).transpose()?;
+    Ok(Statement::Insert { table, columns, query, conflict, returning: insert.returning.unwrap_or_default() })
 }
 
-/// `UPDATE table SET column = expression, ... [WHERE condition]`.
+fn on_conflict(on: ast::OnInsert) -> Result<OnConflict> {
+    let ast::OnInsert::OnConflict(on) = on else { return Err(unsupported("ON DUPLICATE KEY")) };
+    let columns = match on.conflict_target {
+        None => Vec::new(),
+        Some(ast::ConflictTarget::Columns(columns)) => columns.into_iter().map(normalize).collect(),
+        Some(ast::ConflictTarget::OnConstraint(_)) => return Err(unsupported("ON CONFLICT ON CONSTRAINT")),
+    };
+    let update = match on.action {
+        ast::OnConflictAction::DoNothing => None,
+        ast::OnConflictAction::DoUpdate(_) if columns.is_empty() => {
+            return Err(Error::fix(SqlState::SYNTAX, "ON CONFLICT DO UPDATE names no columns")
+                .with_hint("name those of the key: ON CONFLICT (id) DO UPDATE SET ..."));
+        }
+        ast::OnConflictAction::DoUpdate(update) => {
+            Some(ConflictUpdate { assignments: assignments(update.assignments)?, condition: update.selection })
+        }
+    };
+    Ok(OnConflict { columns, update })
+}
+
+/// `UPDATE table SET column = expression, ... [WHERE condition] [RETURNING ...]`.
 pub(super) fn update(update: ast::Update) -> Result<Statement> {
-    refuse(&[
-        (update.from.is_some(), "UPDATE ... FROM"),
-        (update.returning.is_some(), "RETURNING"),
-        (!update.table.joins.is_empty(), "UPDATE of a join"),
-    ])?;
-    let table = table_factor(&update.table.relation)?;
-    let assignments = update.assignments.into_iter().map(|assignment| match assignment.target {
+    refuse(&[(update.from.is_some(), "UPDATE ... FROM"), (!update.table.joins.is_empty(), "UPDATE of a join")])?;
+    Ok(Statement::Update {
+        table: table_factor(&update.table.relation)?,
+        assignments: assignments(update.assignments)?,
+        condition: update.selection,
+        returning: update.returning.unwrap_or_default(),
+    })
+}
+
+fn assignments(assignments: Vec<ast::Assignment>) -> Result<Vec<(String, ast::Expr)>> {
+    let one = |assignment: ast::Assignment| match assignment.target {
         ast::AssignmentTarget::ColumnName(target) => Ok((column(&target)?, assignment.value)),
         ast::AssignmentTarget::Tuple(_) => Err(unsupported("assigning to several columns at once")),
-    });
-    Ok(Statement::Update { table, assignments: assignments.collect::<Result<_>>()?, condition: update.selection })
+    };
+    assignments.into_iter().map(one).collect()
 }
 
-/// `DELETE FROM table [WHERE condition]`.
+/// `DELETE FROM table [WHERE condition] [RETURNING ...]`.
 pub(super) fn delete(delete: ast::Delete) -> Result<Statement> {
     refuse(&[
         (delete.using.is_some(), "DELETE ... USING"),
-        (delete.returning.is_some(), "RETURNING"),
         (!delete.tables.is_empty() || !delete.order_by.is_empty() || delete.limit.is_some(), "this form of DELETE"),
     ])?;
     let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
     match &from[..] {
-        [ast::TableWithJoins { relation, joins }] if joins.is_empty() => {
-            Ok(Statement::Delete { table: table_factor(relation)?, condition: delete.selection })
-        }
+        [ast::TableWithJoins { relation, joins }] if joins.is_empty() => Ok(Statement::Delete {
+            table: table_factor(relation)?,
+            condition: delete.selection,
+            returning: delete.returning.unwrap_or_default(),
+        }),
         _ => Err(unsupported("DELETE from several tables")),
+    }
+}
+
+/// `TRUNCATE [TABLE] table`.
+pub(super) fn truncate(truncate: ast::Truncate) -> Result<Statement> {
+    match &truncate.table_names[..] {
+        [target] if truncate.partitions.is_none() => Ok(Statement::Truncate { table: name(&target.name)? }),
+        _ => Err(unsupported("TRUNCATE of several tables or of partitions")),
     }
 }
 

@@ -228,6 +228,7 @@ pub(super) fn table(name: &str, columns: Vec<ColumnDefinition>) -> DatasetDefini
         columns,
         key,
         unique: Vec::new(),
+        identity: None,
         options: BTreeMap::new(),
     }
 }

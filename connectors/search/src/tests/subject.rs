@@ -103,6 +103,7 @@ impl Subject for SearchSubject {
                 schema: "public".into(),
                 name: table.name.clone(),
                 unique: Vec::new(),
+                identity: None,
                 key: columns.iter().filter(is_key).map(|column| column.id.clone()).collect(),
                 columns,
                 options: BTreeMap::new(),

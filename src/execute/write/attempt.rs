@@ -1,0 +1,126 @@
+//! One try at a statement that changes rows: what it is about, what keeps what it reads true, and how it ends.
+
+use crate::commit::{Committed, outcome_entry};
+use crate::definitions::TableDefinition;
+use crate::engine::Inner;
+use crate::execute::write::draft::Draft;
+use crate::execute::write::{not_in_transaction, returning, shown};
+use crate::requests::Request;
+use crate::session::Session;
+use arrow::array::RecordBatch;
+use datafusion::sql::sqlparser::ast::SelectItem;
+use polder_catalog::{Error, ReadContext, Result, SqlState};
+use polder_log::store::EntryKind;
+use polder_rows::{Reads, View};
+use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
+
+/// What every statement that changes rows is about.
+pub(super) struct Attempt<'a> {
+    pub(super) session: &'a Session,
+    pub(super) context: ReadContext,
+    /// As it is now: it may have been altered since the statement was read.
+    pub(super) table: TableDefinition,
+    pub(super) request: Option<Request>,
+    pub(super) returning: &'a [SelectItem],
+    writing: Writing,
+}
+
+/// How a statement has ended.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) tag: String,
+    /// What RETURNING asked for.
+    pub(super) rows: Option<RecordBatch>,
+}
+
+/// What keeps what a statement has read true until its entry is decided.
+enum Writing {
+    /// Of another catalog: its writers take turns.
+    InTurn { _turn: Option<OwnedMutexGuard<()>> },
+    /// Of Polder's own tables: what was read is compared with what was decided since.
+    Own { reads: Reads },
+    /// In a transaction, which is decided when it commits.
+    InTransaction { view: Arc<View> },
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) async fn begin(
+        session: &'a Session,
+        context: ReadContext,
+        table: &TableDefinition,
+        request: Option<Request>,
+        returning: &'a [SelectItem],
+    ) -> Result<Self> {
+        let engine = &session.engine.0;
+        let writing = match session.view() {
+            Some(view) if table.is_own() => {
+                engine.commit.own().read(&context, &view);
+                Writing::InTransaction { view }
+            }
+            Some(_) => return Err(not_in_transaction(&format!("table {}", table.full_name()))),
+            None if table.is_own() => Writing::Own { reads: engine.commit.tables().await?.read_newest(&context) },
+            None => Writing::InTurn { _turn: engine.turn(&table.catalog, &context).await? },
+        };
+        let table = current(engine, table)?;
+        Ok(Self { session, context, table, request, returning, writing })
+    }
+
+    pub(super) fn engine(&self) -> &'a Inner {
+        &self.session.engine.0
+    }
+
+    pub(super) async fn draft(&self) -> Result<Draft> {
+        match self.writing {
+            Writing::InTransaction { .. } => Ok(Draft::in_transaction()),
+            Writing::InTurn { .. } | Writing::Own { .. } => Draft::new(self.engine(), EntryKind::DATA).await,
+        }
+    }
+
+    /// Makes the entry durable and waits until the table shows it. The statement's tag, or that of the same request before; and
+    /// what it returns of the rows that it has `touched`, which RETURNING alone asks for.
+    pub(super) async fn commit(self, draft: Draft, tag: String, touched: Vec<RecordBatch>) -> Result<Written> {
+        let engine = self.engine();
+        // Before anything happens: an expression that fails must fail the statement.
+        let rows = returning::rows(self.session, &self.context, &self.table, self.returning, touched).await?;
+        let reads = match &self.writing {
+            Writing::InTransaction { view } => {
+                let (own, changes) = draft.changes();
+                engine.commit.own().change(view, &own)?;
+                self.session.add_changes(changes, &tag);
+                return Ok(Written { tag, rows });
+            }
+            Writing::Own { reads } => Some(reads.clone()),
+            Writing::InTurn { .. } => None,
+        };
+        if draft.record_count() == 0 && self.request.is_none() {
+            return Ok(Written { tag, rows });
+        }
+        let (mut entry, changes) = draft.finish()?;
+        if let Some(request) = &self.request {
+            if entry.record_count() == 0 {
+                entry = outcome_entry()?;
+            }
+            entry = entry.with_attributes(request.attributes(&tag));
+        }
+        let proposal = engine.commit.propose(Vec::new(), &changes, reads).await?;
+        match engine.commit.commit(entry, proposal, self.request.clone()).await? {
+            Committed::Now(end) => {
+                shown(engine, &self.table, end, &self.context).await?;
+                Ok(Written { tag, rows })
+            }
+            Committed::Before(before) => {
+                returning::before(self.session, &self.context, &self.table, self.returning, before).await
+            }
+        }
+    }
+}
+
+/// The table as it is now: it may have been altered while this statement waited.
+fn current(engine: &Inner, table: &TableDefinition) -> Result<TableDefinition> {
+    let catalogs = engine.catalogs();
+    let found = catalogs.tables.values().find(|known| known.id == table.id);
+    found
+        .cloned()
+        .ok_or_else(|| Error::fix(SqlState::NO_TABLE, format!("table {} was dropped meanwhile", table.full_name())))
+}

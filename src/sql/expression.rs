@@ -1,0 +1,58 @@
+//! Expressions that definitions keep as text.
+
+use crate::sql::{Statement, parse};
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::{self, Expr, SelectItem, SetExpr, visit_expressions};
+use polder_catalog::{Error, Result};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+/// An expression as a definition keeps it.
+///
+/// # Errors
+/// 42601 if it is none.
+pub(crate) fn expression(text: &str) -> Result<Expr> {
+    let Statement::Query(query) = parse(&format!("SELECT {text}"))? else {
+        return Err(Error::report("an expression was read as another statement"));
+    };
+    if let DataFusionStatement::Statement(statement) = query.0
+        && let ast::Statement::Query(query) = *statement
+        && let SetExpr::Select(mut select) = *query.body
+        && let Some(SelectItem::UnnamedExpr(expr)) = select.projection.pop()
+    {
+        return Ok(expr);
+    }
+    Err(Error::report("an expression was read as something else"))
+}
+
+/// Whether there is a query in an expression.
+pub(crate) fn has_query(text: &str) -> bool {
+    let is_query = |expr: &Expr| matches!(expr, Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. });
+    let found = expression(text).map(|expression| {
+        visit_expressions(&expression, |expr| match is_query(expr) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    });
+    matches!(found, Ok(ControlFlow::Break(())))
+}
+
+/// Whatever an expression names that may be a column; nothing if it cannot be read.
+pub(crate) fn names_in(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let folded = |name: &ast::Ident| match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_lowercase(),
+    };
+    if let Ok(expression) = expression(text) {
+        let _ = visit_expressions(&expression, |expr| {
+            match expr {
+                Expr::Identifier(name) => names.extend([folded(name)]),
+                Expr::CompoundIdentifier(parts) => names.extend(parts.iter().map(folded)),
+                _ => {}
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    }
+    names
+}
