@@ -76,12 +76,13 @@ impl<'a> Resolver<'a> {
             let names = plan::names(query)?;
             let columns = &names.columns;
             let tables = names.tables.iter().map(|(reference, quoted)| async move {
-                Ok::<_, Error>((reference.clone(), self.provider(reference, *quoted, columns, depth).await?))
+                let provider = Box::pin(self.provider(reference, *quoted, columns, depth));
+                Ok::<_, Error>((reference.clone(), provider.await?))
             });
             let calls = names
                 .calls
                 .iter()
-                .map(|call| async move { Ok::<_, Error>((call.clone(), self.pass_through(call).await?)) });
+                .map(|call| async move { Ok::<_, Error>((call.clone(), Box::pin(self.pass_through(call)).await?)) });
             let (tables, calls) = tokio::try_join!(try_join_all(tables), try_join_all(calls))?;
             Ok(Tables { tables, calls: HashMap::from_iter(calls) })
         })
@@ -96,17 +97,25 @@ impl<'a> Resolver<'a> {
         depth: usize,
     ) -> Result<Arc<dyn TableProvider>> {
         match self.target(reference, quoted)? {
+            // Views stand on views: what one of them needs of the stack is needed many times.
             Target::View(name) => self.view(&name, depth).await,
-            Target::Topic { name, latest } => {
-                let table = if latest { format!("{name}{LATEST}") } else { name };
-                let source: Arc<dyn Source> = Arc::clone(self.engine.topics().await?) as _;
-                let name = TableName { catalog: CatalogName::new(POLDER), schema: PUBLIC.to_string(), table };
-                self.described(&source, name, columns).await
-            }
+            Target::Topic { name, latest } => Box::pin(self.topic_table(name, latest, columns)).await,
             Target::System(name) => Box::pin(show::system_table(self.engine, self.catalogs, &name)).await,
-            Target::Dataset(name) => self.dataset(name, columns).await,
+            Target::Dataset(name) => Box::pin(self.dataset(name, columns)).await,
             Target::LocalFiles(pattern) => polder_object_store::local_file(self.context, &pattern).await,
         }
+    }
+
+    async fn topic_table(
+        &self,
+        name: String,
+        latest: bool,
+        columns: &BTreeSet<String>,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let table = if latest { format!("{name}{LATEST}") } else { name };
+        let source: Arc<dyn Source> = Arc::clone(self.engine.topics().await?) as _;
+        let name = TableName { catalog: CatalogName::new(POLDER), schema: PUBLIC.to_string(), table };
+        self.described(&source, name, columns).await
     }
 
     /// What a name means. A two-part name is a schema of Polder's own catalog, or else a catalog and a table in its default
@@ -227,11 +236,9 @@ impl<'a> Resolver<'a> {
         }
         let definition = &self.catalogs.views[name];
         let in_view = |error: Error| error.at(format!("view \"{name}\""));
-        let Statement::Query(query) = sql::parse(&definition.text).map_err(in_view)? else {
-            return Err(Error::report(format!("view \"{name}\" is not a query")));
-        };
+        let query = query_of(name, &definition.text)?;
         let tables = self.query_at_depth(&query, depth + 1).await.map_err(in_view)?;
-        let plan = Planner::new(self.engine, self.context).logical(&query, &tables).await.map_err(in_view)?;
+        let plan = Box::pin(Planner::new(self.engine, self.context).logical(&query, &tables)).await.map_err(in_view)?;
         let plan = plan::with_column_names(plan, &definition.columns).map_err(in_view)?;
         Ok(Arc::new(ViewTable::new(plan, Some(definition.text.clone()))))
     }
@@ -247,6 +254,13 @@ impl<'a> Resolver<'a> {
             }
         })?;
         pass_through.query(self.context, &call.text).await
+    }
+}
+
+fn query_of(view: &str, text: &str) -> Result<Query> {
+    match sql::parse(text).map_err(|error| error.at(format!("view \"{view}\"")))? {
+        Statement::Query(query) => Ok(query),
+        _ => Err(Error::report(format!("view \"{view}\" is not a query"))),
     }
 }
 

@@ -50,8 +50,9 @@ fn deep_nesting_is_an_error_and_not_a_crash() {
 #[test]
 fn writes_are_refused_with_a_way_out() {
     for sql in [
-        "INSERT INTO t VALUES (1) RETURNING a",
-        "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING",
+        "INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE a = 1",
+        "INSERT INTO t VALUES (1) ON CONFLICT ON CONSTRAINT c DO NOTHING",
+        "TRUNCATE t, u",
         "UPDATE t SET a = 1 FROM u",
         "UPDATE t AS x SET a = 1",
         "DELETE FROM t USING u",
