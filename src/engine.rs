@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::connectors;
 use crate::definitions::{DefinitionStore, TableDefinition};
 use crate::env::Env;
+use crate::execute::Pasts;
 use crate::follow::Followers;
 use crate::plan;
 use crate::retain;
@@ -53,6 +54,8 @@ pub(crate) struct Inner {
     datasets: AtomicU64,
     directory: PathBuf,
     temporary: Option<TempDir>,
+    /// States of the past that were asked for.
+    pub(crate) pasts: Pasts,
     /// Statements whose client does not wait; closing the engine waits for them.
     pub(crate) detached: TaskTracker,
     /// Removes what topics no longer keep; ends with the engine.
@@ -143,6 +146,7 @@ impl EngineBuilder {
             catalogs: Mutex::new(Arc::new(catalogs)),
             defining: Arc::default(),
             datasets,
+            pasts: Pasts::default(),
             detached: TaskTracker::new(),
             directory,
             temporary,

@@ -272,13 +272,24 @@ impl Follow {
 /// # Errors
 /// If an entry cannot be read, or does not fit the tables.
 pub(crate) async fn replay(main: &Shard, tables: &RowsSource, requests: &Requests) -> Result<()> {
-    let end = main.end().offset;
+    replay_until(main, main.end().offset, tables, Some(requests)).await
+}
+
+/// The same with what `main` had when it ended at an offset.
+pub(crate) async fn replay_until(
+    main: &Shard,
+    end: Offset,
+    tables: &RowsSource,
+    requests: Option<&Requests>,
+) -> Result<()> {
     let writer = tables.writer().ok_or_else(|| Error::report("tables of Polder's own are not written"))?;
     let mut reading = Reading::start(main.clone(), main.start()..end, CatalogName::new(POLDER), BTreeSet::new());
     let mut at = main.start();
     while let Some(read) = reading.next().await {
         let read = read?;
-        if let Some((header, rejection)) = read.request {
+        if let Some((header, rejection)) = read.request
+            && let Some(requests) = requests
+        {
             requests.replay(&header, rejection);
         }
         if let Some(entry) = read.entry

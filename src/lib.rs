@@ -37,5 +37,5 @@ mod env;
 pub mod reference;
 
 pub use engine::{Engine, EngineBuilder};
-pub use polder_catalog::{Connector, Error, Kind, Result, SqlState};
+pub use polder_catalog::{Connector, Error, Kind, Position, Result, SqlState};
 pub use session::{CopyIn, Notices, Outcome, Prepared, Progress, Rows, Session, SourceProgress};

@@ -21,7 +21,7 @@ use crate::sql::{InTransaction, Statement};
 use crate::{execute, sql};
 use arrow::record_batch::RecordBatch;
 use datafusion::scalar::ScalarValue;
-use polder_catalog::{Error, Result, SqlState};
+use polder_catalog::{Error, Position, Result, SqlState};
 use polder_rows::View;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,6 +34,8 @@ pub struct Session {
     pub(crate) engine: Engine,
     settings: Mutex<Settings>,
     transaction: Mutex<Option<Transaction>>,
+    /// What was read and written so far.
+    position: Mutex<Position>,
 }
 
 /// What a statement gives.
@@ -50,12 +52,12 @@ pub enum Outcome {
 impl Session {
     pub(crate) fn new(engine: Engine) -> Self {
         let settings = Mutex::new(Settings::new(&engine.0.config));
-        Self { engine, settings, transaction: Mutex::default() }
+        Self { engine, settings, transaction: Mutex::default(), position: Mutex::default() }
     }
 
     /// A session with the settings of another.
     pub(crate) fn with_settings(engine: Engine, settings: Settings) -> Self {
-        Self { engine, settings: Mutex::new(settings), transaction: Mutex::default() }
+        Self { engine, settings: Mutex::new(settings), transaction: Mutex::default(), position: Mutex::default() }
     }
 
     /// Runs exactly one statement. Rows are read as they are asked for; dropping the future or the rows cancels the work
@@ -171,6 +173,21 @@ impl Session {
     /// 42P01 for an unknown topic, 42804 for other columns, 23502 for NULL where none may be: then nothing was appended.
     pub async fn append(&self, topic: &str, rows: RecordBatch) -> Result<u64> {
         execute::append(self, topic, rows).await
+    }
+
+    /// What this session has read and written so far, as a cut through the log: as text it is a token, which other sessions can
+    /// be asked to read after (`SET read_after`), and which names one state for ever (`AS OF`).
+    pub fn position(&self) -> Position {
+        self.position.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what a statement has read or written.
+    pub(crate) fn reached(&self, position: &Position) {
+        let mut known = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        for (shard, offset) in &position.shards {
+            let known = known.shards.entry(shard.clone()).or_insert(*offset);
+            *known = (*known).max(*offset);
+        }
     }
 
     /// The engine of this session.

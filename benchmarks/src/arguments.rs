@@ -53,6 +53,7 @@ enum Choice {
     LogScan,
     /// The ten best of six thousand mails for each of many questions
     SearchTop10,
+    /// Durable INSERTs into a table with a primary key.
     TableCommit,
 }
 

@@ -1,6 +1,7 @@
 //! One file per verb: what happens when a statement runs.
 
 mod define;
+mod past;
 mod publish;
 mod query;
 mod resolve;
@@ -10,6 +11,7 @@ mod transaction;
 mod wait;
 mod write;
 
+pub(crate) use past::Pasts;
 pub(crate) use table::TOPIC_OPTIONS;
 pub(crate) use wait::without_waiting;
 pub(crate) use write::{COPY_OPTIONS, append, insert_rows};
@@ -69,6 +71,7 @@ pub(crate) async fn statement(session: &Session, statement: Statement, request: 
         Statement::Commit => Box::pin(transaction::commit(session)).await,
         Statement::Rollback => transaction::rollback(session),
         Statement::WaitFor { request } => wait::wait_for(session, &request).await,
+        Statement::ShowPosition => Ok(show::position(session)),
         Statement::ShowCatalogs => show::catalogs(session),
         Statement::ShowSchemas { catalog } => show::schemas(session, catalog.as_deref()).await,
         Statement::ShowTables { catalog, schema, pattern } => {

@@ -9,7 +9,7 @@ use crate::session::{Outcome, Progress, Rows, Session, USER};
 use crate::sql::Query;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
-use polder_catalog::{CatalogName, Error, Principal, QueryId, ReadContext, Result, Source};
+use polder_catalog::{CatalogName, Error, Position, Principal, QueryId, ReadContext, Result, Source};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -20,9 +20,11 @@ pub(super) async fn run(session: &Session, query: &Query) -> Result<Outcome> {
     let guard = context.cancellation().clone().drop_guard();
     let (planned, sources) = plan(session, query, &context).await?;
     let progress = Progress::of(&planned.physical, &sources);
+    let position = position_of(session, &context);
+    session.reached(&position);
     let stream = execute_stream(planned.physical, planned.state.task_ctx()).map_err(Error::from_datafusion)?;
     guard.disarm();
-    Ok(Outcome::Rows(Rows::running(stream, context, progress)))
+    Ok(Outcome::Rows(Rows::running(stream, context, progress).reflecting(position)))
 }
 
 /// Explains a query, after running it to its end if `analyze`.
@@ -69,6 +71,14 @@ async fn plan(
         planned = planning => Ok((planned?, sources)),
         error = context.stopped() => Err(error),
     }
+}
+
+/// What the answer of a query reflects of the log, as far as it has read it.
+fn position_of(session: &Session, context: &ReadContext) -> Position {
+    let engine = &session.engine.0;
+    let mut position = engine.opened_topics().map(|topics| topics.position(context)).unwrap_or_default();
+    position.shards.extend(engine.commit.own().position_of(context).unwrap_or_default().shards);
+    position
 }
 
 /// The context of everything that one statement reads.

@@ -5,7 +5,7 @@
 
 use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM};
 use crate::engine::Inner;
-use crate::execute::show;
+use crate::execute::{past, show};
 use crate::plan::{self, PassThroughCall, Planner, Tables};
 use crate::sql::{self, Name, Query, Statement};
 use datafusion::catalog::TableProvider;
@@ -96,13 +96,49 @@ impl<'a> Resolver<'a> {
         columns: &BTreeSet<String>,
         depth: usize,
     ) -> Result<Arc<dyn TableProvider>> {
-        match self.target(reference, quoted)? {
+        let (reference, time) = sql::as_of(reference);
+        if let Some(time) = time {
+            return Box::pin(self.past(&reference, columns, time)).await;
+        }
+        match self.target(&reference, quoted)? {
             // Views stand on views: what one of them needs of the stack is needed many times.
             Target::View(name) => self.view(&name, depth).await,
             Target::Topic { name, latest } => Box::pin(self.topic_table(name, latest, columns)).await,
             Target::System(name) => Box::pin(show::system_table(self.engine, self.catalogs, &name)).await,
             Target::Dataset(name) => Box::pin(self.dataset(name, columns)).await,
             Target::LocalFiles(pattern) => polder_object_store::local_file(self.context, &pattern).await,
+        }
+    }
+
+    /// A table or topic as it was.
+    async fn past(
+        &self,
+        reference: &TableReference,
+        columns: &BTreeSet<String>,
+        time: &str,
+    ) -> Result<Arc<dyn TableProvider>> {
+        match self.target(reference, false)? {
+            Target::Dataset(name) if name.catalog.as_str() == POLDER => {
+                let id = self.catalogs.tables.get(&name).map(|table| table.id);
+                let id = id.ok_or_else(|| no_bare_table(&name.table))?;
+                let dataset = past::table(self.engine, self.context, id, &name.table, time).await?;
+                let table = SourceTable::new(name, dataset, None);
+                Ok(Arc::new(table.hiding(|column| columns.contains(column))))
+            }
+            Target::Topic { name, latest } => {
+                let topic = &self.catalogs.topics[&name];
+                let position = past::topic(self.engine, &topic.shards, &name, time).await?;
+                // What else the query reads of the topic is as it is now.
+                let context = self.context.again();
+                let topics = Arc::clone(self.engine.topics().await?);
+                topics.read_at(&context, &position);
+                let past = Resolver::new(self.engine, self.catalogs, &context);
+                past.topic_table(name, latest, columns).await
+            }
+            Target::Dataset(_) | Target::View(_) | Target::System(_) | Target::LocalFiles(_) => {
+                Err(Error::fix(SqlState::NOT_SUPPORTED, format!("\"{reference}\" is not kept as it was"))
+                    .with_hint("AS OF is for tables of Polder's own and for topics"))
+            }
         }
     }
 
@@ -121,6 +157,7 @@ impl<'a> Resolver<'a> {
     /// What a name means. A two-part name is a schema of Polder's own catalog, or else a catalog and a table in its default
     /// schema.
     pub(crate) fn target(&self, reference: &TableReference, quoted: bool) -> Result<Target> {
+        let (reference, _) = &sql::as_of(reference);
         match reference {
             TableReference::Bare { table } if self.catalogs.views.contains_key(table.as_ref()) => {
                 Ok(Target::View(table.to_string()))

@@ -228,6 +228,10 @@ pub(super) async fn check_catalog(session: &Session, name: &str) -> Result<Outco
     Ok(rows(&["check", "state", "detail", "fix"], lines))
 }
 
+pub(super) fn position(session: &Session) -> Outcome {
+    rows(&["position"], [[some(session.position().to_string())]])
+}
+
 pub(super) fn setting(session: &Session, name: &str) -> Result<Outcome> {
     let lines = session.settings().show(name)?;
     Ok(rows(&["name", "value", "description"], lines.into_iter().map(|line| line.map(Some))))

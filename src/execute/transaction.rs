@@ -1,11 +1,11 @@
 //! BEGIN, COMMIT and ROLLBACK.
 
-use crate::commit::{Committed, outcome_entry};
+use crate::commit::{Committed, outcome_entry, position};
 use crate::execute::query;
 use crate::execute::write::Draft;
 use crate::session::{COMMIT, Outcome, Session, Transaction, USER};
 use polder_catalog::{Error, Result, SqlState};
-use polder_log::store::EntryKind;
+use polder_log::store::{EntryKind, MAIN};
 use std::sync::Arc;
 
 /// Begins a transaction; its request id serves it as a whole.
@@ -55,8 +55,12 @@ pub(super) async fn commit(session: &Session) -> Result<Outcome> {
     let context = query::context(session);
     tokio::select! {
         committed = engine.commit.commit(entry, proposal, request) => match committed? {
-            Committed::Now(_) => Ok(Outcome::Done(COMMIT.to_string())),
+            Committed::Now(end) => {
+                session.reached(&position([(MAIN.to_string(), end)]));
+                Ok(Outcome::Done(COMMIT.to_string()))
+            }
             Committed::Before(before) => {
+                session.reached(&position([(MAIN.to_string(), before.end)]));
                 before.outcome.map_err(|rejection| rejection.error())?;
                 Ok(Outcome::Done(COMMIT.to_string()))
             }

@@ -6,7 +6,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricValue;
 use futures::StreamExt;
-use polder_catalog::{CatalogName, Error, ReadContext, Result, ScanMeter, Source};
+use polder_catalog::{CatalogName, Error, Position, ReadContext, Result, ScanMeter, Source};
 use std::fmt;
 use std::sync::Arc;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -16,6 +16,7 @@ pub struct Rows {
     stream: SendableRecordBatchStream,
     context: Option<ReadContext>,
     progress: Progress,
+    position: Position,
     _cancel_on_drop: Option<DropGuard>,
 }
 
@@ -23,7 +24,7 @@ impl Rows {
     /// Rows that a plan is about to give.
     pub(crate) fn running(stream: SendableRecordBatchStream, context: ReadContext, progress: Progress) -> Self {
         let guard = context.cancellation().clone().drop_guard();
-        Self { stream, context: Some(context), progress, _cancel_on_drop: Some(guard) }
+        Self { stream, context: Some(context), progress, position: Position::default(), _cancel_on_drop: Some(guard) }
     }
 
     /// Rows that are already here: listings, explanations.
@@ -31,7 +32,18 @@ impl Rows {
         let schema = batch.schema();
         let stream = futures::stream::iter([Ok(batch)]);
         let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, stream);
-        Self { stream: Box::pin(stream), context: None, progress: Progress::default(), _cancel_on_drop: None }
+        let (progress, position) = Default::default();
+        Self { stream: Box::pin(stream), context: None, progress, position, _cancel_on_drop: None }
+    }
+
+    pub(crate) fn reflecting(self, position: Position) -> Self {
+        Self { position, ..self }
+    }
+
+    /// What the rows reflect of the log: of tables of Polder's own and of topics, as far as the statement has read them. As text
+    /// it is a token.
+    pub fn position(&self) -> &Position {
+        &self.position
     }
 
     /// The columns.

@@ -3,6 +3,7 @@
 //! Pure: nothing here knows what exists. A head word that is ours is read here, with the expressions and queries inside
 //! it left to sqlparser; everything else goes to DataFusion's parser as it stands.
 
+mod as_of;
 mod expression;
 mod parameters;
 mod parse;
@@ -12,6 +13,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use as_of::as_of;
 pub(crate) use expression::{expression, has_query, names_in};
 pub(crate) use parameters::{bind, rows_of_parameters};
 pub(crate) use parse::parse;

@@ -2,13 +2,14 @@
 
 mod table;
 
+use crate::sql::as_of;
 use crate::sql::statement::{IfExists, Name, Query, Statement, ViewDefinition};
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, ExplainStatement, Statement as DataFusionStatement};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
-use datafusion::sql::sqlparser::tokenizer::{Location, Token};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 use polder_catalog::{Error, Result, SqlState};
 
 /// Nested parentheses and subqueries beyond this are refused instead of filling the stack.
@@ -20,7 +21,13 @@ const RECURSION_LIMIT: usize = 200;
 /// 42601 with the place; 0A000 for a statement of DataFusion that Polder does not offer.
 pub(crate) fn parse(sql: &str) -> Result<Statement> {
     let dialect = PostgreSqlDialect {};
-    let parser = DFParserBuilder::new(sql).with_dialect(&dialect).with_recursion_limit(RECURSION_LIMIT).build();
+    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location();
+    let tokens = tokens.map_err(|error| parser_error(error.into()))?;
+    if as_of::has_separator(&tokens) {
+        return Err(Error::fix(SqlState::SYNTAX, "syntax error: a name has a control character in it"));
+    }
+    let tokens = as_of::rewrite(tokens);
+    let parser = DFParserBuilder::new(tokens).with_dialect(&dialect).with_recursion_limit(RECURSION_LIMIT).build();
     let mut reader = Reader { parser: parser.map_err(syntax_error)?, sql };
     let statement = reader.statement()?;
     reader.end()?;
@@ -55,6 +62,10 @@ impl Reader<'_> {
                 self.skip(2);
                 self.expect_any(&["from", "in"])?;
                 Ok(Statement::Describe { name: self.name()? })
+            }
+            ["show", "position", _] => {
+                self.skip(2);
+                Ok(Statement::ShowPosition)
             }
             ["show", _, _] => {
                 self.skip(1);

@@ -65,6 +65,8 @@ pub(crate) enum Statement {
     Rollback,
     /// `WAIT FOR 'request id'`: the outcome of a statement that was sent under this id, once there is one.
     WaitFor { request: String },
+    /// `SHOW POSITION`: a token of what this session has read and written so far.
+    ShowPosition,
     /// `SHOW CATALOGS`.
     ShowCatalogs,
     /// `SHOW SCHEMAS [FROM catalog]`.
@@ -216,6 +218,7 @@ impl Statement {
             | Self::Explain { .. }
             | Self::CheckCatalog { .. }
             | Self::WaitFor { .. }
+            | Self::ShowPosition
             | Self::ShowCatalogs
             | Self::ShowSchemas { .. }
             | Self::ShowTables { .. }

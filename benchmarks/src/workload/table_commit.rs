@@ -107,13 +107,14 @@ pub(crate) async fn run(settings: &Settings) -> Result<Measured> {
     Ok(measured)
 }
 
-/// Ids are random, so that the clients need not agree on them; of batches, hundreds.
+/// Ids are random, so that the clients need not agree on them: below zero for single rows, hundreds above it for batches.
 fn script(rows: usize) -> String {
-    let ids = "\\set id random(1, 40000000000000000)\n";
     match rows {
-        1 => format!("{ids}INSERT INTO payments VALUES (-:id, 7, 125, 'a note');\n"),
+        1 => "\\set id random(-4000000000000000000, -1)\nINSERT INTO payments VALUES (:id, 7, 125, 'a note');\n"
+            .to_string(),
         _ => format!(
-            "{ids}INSERT INTO payments SELECT :id * {rows} + n, 7, 125, 'a note' FROM generate_series(0, {}) AS g (n);\n",
+            "\\set id random(0, 40000000000000000)\nINSERT INTO payments SELECT :id::bigint * {rows} + n, 7, 125, 'a note' FROM \
+             generate_series(0, {}) AS g (n);\n",
             rows - 1
         ),
     }

@@ -42,6 +42,33 @@ impl RowsSource {
         reads
     }
 
+    /// A table by its id, whatever it is called.
+    pub fn dataset_by_id(&self, context: &ReadContext, id: &DatasetId) -> Result<Option<Dataset>> {
+        let snapshot = self.snapshot(context)?;
+        let table = snapshot.state.tables.get(id).cloned();
+        Ok(table.map(|table| self.described(context, &snapshot, &table)))
+    }
+
+    fn described(&self, context: &ReadContext, snapshot: &Arc<Snapshot>, table: &Arc<Table>) -> Dataset {
+        let provider = RowsTable::new(self.name.clone(), Arc::clone(table), Arc::clone(snapshot), context.clone());
+        Dataset { entry: entry(table), columns: columns(table), provider: Arc::new(provider) }
+    }
+
+    /// The position of the newest entry that is shown; empty if there is none.
+    pub fn position(&self) -> Position {
+        self.store.shown().last_applied.clone().unwrap_or_default()
+    }
+
+    /// The position that the reads of a query reflect, if it has read any table.
+    pub fn position_of(&self, context: &ReadContext) -> Option<Position> {
+        let mut is_read = true;
+        let snapshot = context.shared(&self.name, || {
+            is_read = false;
+            Snapshot::new(Arc::default(), None)
+        });
+        snapshot.state.last_applied.clone().filter(|_| is_read)
+    }
+
     /// Begins a transaction, on the tables as they are shown now.
     pub fn begin(&self) -> View {
         View::new(self.store.shown())
@@ -132,8 +159,7 @@ impl Source for RowsSource {
     async fn dataset(&self, context: &ReadContext, schema: &str, table: &str) -> Result<Option<Dataset>> {
         let snapshot = self.snapshot(context)?;
         let Some(table) = snapshot.state.named(schema, table) else { return Ok(None) };
-        let provider = RowsTable::new(self.name.clone(), Arc::clone(table), Arc::clone(&snapshot), context.clone());
-        Ok(Some(Dataset { entry: entry(table), columns: columns(table), provider: Arc::new(provider) }))
+        Ok(Some(self.described(context, &snapshot, table)))
     }
 
     async fn check(&self, context: &ReadContext) -> Vec<Check> {

@@ -1,6 +1,6 @@
 //! One try at a statement that changes rows: what it is about, what keeps what it reads true, and how it ends.
 
-use crate::commit::{Committed, outcome_entry};
+use crate::commit::{Committed, outcome_entry, position};
 use crate::definitions::TableDefinition;
 use crate::engine::Inner;
 use crate::execute::write::draft::Draft;
@@ -10,7 +10,7 @@ use crate::session::Session;
 use arrow::array::RecordBatch;
 use datafusion::sql::sqlparser::ast::SelectItem;
 use polder_catalog::{Error, ReadContext, Result, SqlState};
-use polder_log::store::EntryKind;
+use polder_log::store::{EntryKind, MAIN};
 use polder_rows::{Reads, View};
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
@@ -106,10 +106,12 @@ impl<'a> Attempt<'a> {
         let proposal = engine.commit.propose(Vec::new(), &changes, reads).await?;
         match engine.commit.commit(entry, proposal, self.request.clone()).await? {
             Committed::Now(end) => {
+                self.session.reached(&position([(MAIN.to_string(), end)]));
                 shown(engine, &self.table, end, &self.context).await?;
                 Ok(Written { tag, rows })
             }
             Committed::Before(before) => {
+                self.session.reached(&position([(MAIN.to_string(), before.end)]));
                 returning::before(self.session, &self.context, &self.table, self.returning, before).await
             }
         }

@@ -14,7 +14,7 @@ use datafusion::physical_plan::collect;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Ident, Parens, SetExpr};
 use futures::StreamExt;
-use polder_catalog::{Error, ReadContext, Result, SqlState};
+use polder_catalog::{Error, Position, ReadContext, Result, SqlState};
 use polder_log::TopicDefinition;
 use std::sync::Arc;
 
@@ -32,13 +32,16 @@ pub(super) async fn insert(
         futures::stream::try_unfold(rows, |mut rows| async move { Ok(rows.next().await?.map(|batch| (batch, rows))) });
     let engine = &session.engine.0;
     let appended = engine.topics().await?.append(&topic.name, engine.attributes(), rows.boxed()).await?;
+    session.reached(&Position { shards: appended.ends, ..Position::default() });
     Ok(appended.rows)
 }
 
 /// Appends a batch as it is; how many rows.
 pub(crate) async fn append(session: &Session, topic: &str, rows: RecordBatch) -> Result<u64> {
     let engine = &session.engine.0;
-    Ok(engine.topics().await?.append_batch(topic, engine.attributes(), rows).await?.rows)
+    let appended = engine.topics().await?.append_batch(topic, engine.attributes(), rows).await?;
+    session.reached(&Position { shards: appended.ends, ..Position::default() });
+    Ok(appended.rows)
 }
 
 /// Appends a tombstone for each key that the condition names; how many.
@@ -64,6 +67,7 @@ pub(super) async fn delete(
     }
     let engine = &session.engine.0;
     let appended = engine.topics().await?.tombstone(&topic.name, engine.attributes(), keys).await?;
+    session.reached(&Position { shards: appended.ends, ..Position::default() });
     Ok(appended.rows)
 }
 
