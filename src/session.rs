@@ -9,6 +9,7 @@ mod transaction;
 pub use copy::CopyIn;
 pub(crate) use copy::Piece;
 
+pub(crate) use prepared::GivenRows;
 pub use prepared::Prepared;
 pub(crate) use rows::rows_and_bytes;
 pub use rows::{Notices, Progress, Rows, SourceProgress};
@@ -32,7 +33,7 @@ pub(crate) const USER: &str = "local";
 #[derive(Debug)]
 pub struct Session {
     pub(crate) engine: Engine,
-    settings: Mutex<Settings>,
+    settings: Mutex<Arc<Settings>>,
     transaction: Mutex<Option<Transaction>>,
     /// What was read and written so far.
     position: Mutex<Position>,
@@ -51,12 +52,12 @@ pub enum Outcome {
 
 impl Session {
     pub(crate) fn new(engine: Engine) -> Self {
-        let settings = Mutex::new(Settings::new(&engine.0.config));
+        let settings = Mutex::new(Arc::new(Settings::new(&engine.0.config)));
         Self { engine, settings, transaction: Mutex::default(), position: Mutex::default() }
     }
 
     /// A session with the settings of another.
-    pub(crate) fn with_settings(engine: Engine, settings: Settings) -> Self {
+    pub(crate) fn with_settings(engine: Engine, settings: Arc<Settings>) -> Self {
         Self { engine, settings: Mutex::new(settings), transaction: Mutex::default(), position: Mutex::default() }
     }
 
@@ -70,9 +71,10 @@ impl Session {
             Ok(statement) => statement,
             Err(error) => return Err(self.failed(error)),
         };
-        let words = words_of(sql, &[]);
-        let request = self.take_request(&statement, &words)?;
-        self.guarded(&statement.clone(), words, self.run_statement(statement, request)).await
+        let words = Words { sql, values: &[] };
+        let request = self.take_request(&statement, words)?;
+        let (kind, writes) = (statement.in_transaction(), statement.writes());
+        self.guarded(kind, writes, words, self.run_statement(statement, request)).await
     }
 
     async fn run_statement(&self, statement: Statement, request: Option<Request>) -> Result<Outcome> {
@@ -85,12 +87,13 @@ impl Session {
     /// Runs what a statement does, as the transaction allows if there is one.
     async fn guarded(
         &self,
-        statement: &Statement,
-        words: Vec<String>,
+        kind: InTransaction,
+        writes: bool,
+        words: Words<'_>,
         run: impl Future<Output = Result<Outcome>>,
     ) -> Result<Outcome> {
         if let Some(transaction) = self.transaction().as_mut() {
-            let checked = match statement.in_transaction() {
+            let checked = match kind {
                 InTransaction::Ends => Ok(()),
                 InTransaction::Reads => transaction.check(false),
                 InTransaction::Writes => transaction.check(true),
@@ -103,9 +106,7 @@ impl Session {
                 transaction.fail();
                 return Err(error);
             }
-            if statement.writes()
-                && let Some(tag) = transaction.note(words)
-            {
+            if writes && let Some(tag) = transaction.note(words) {
                 return Ok(Outcome::Done(tag));
             }
         }
@@ -148,13 +149,13 @@ impl Session {
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         let id = settings.request_id();
         if id.is_some() {
-            settings.reset("request_id")?;
+            Arc::make_mut(&mut settings).reset("request_id")?;
         }
         Ok(id)
     }
 
     /// The request that a statement is of.
-    fn take_request(&self, statement: &Statement, words: &[String]) -> Result<Option<Request>> {
+    fn take_request(&self, statement: &Statement, words: Words<'_>) -> Result<Option<Request>> {
         if !statement.writes() {
             return Ok(None);
         }
@@ -163,7 +164,7 @@ impl Session {
             let error = Error::fix(SqlState::IN_TRANSACTION, "a request id serves a transaction as a whole");
             return Err(self.failed(error.with_hint("SET request_id before BEGIN")));
         }
-        Ok(id.map(|id| Request::new(USER, &id, words.iter().map(String::as_str))))
+        Ok(id.map(|id| Request::new(USER, &id, words.listed().iter().map(String::as_str))))
     }
 
     /// Appends rows to a topic, in its columns and in order, and tells how many: what an embedder sends as Arrow needs no
@@ -206,21 +207,29 @@ impl Session {
         names
     }
 
-    pub(crate) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Arc<Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn change_settings(&self, change: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = settings.clone();
+        let mut changed = Settings::clone(&settings);
         change(&mut changed)?;
-        *settings = changed;
+        *settings = Arc::new(changed);
         Ok(())
     }
 }
 
 /// What makes a statement another one: its text, and its values with their types, for '1' is not 1.
-fn words_of(sql: &str, values: &[ScalarValue]) -> Vec<String> {
-    let text = sql.trim().trim_end_matches(';').to_string();
-    std::iter::once(text).chain(values.iter().map(|value| format!("{value:?}"))).collect()
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'a> {
+    sql: &'a str,
+    values: &'a [ScalarValue],
+}
+
+impl Words<'_> {
+    pub(crate) fn listed(self) -> Vec<String> {
+        let text = self.sql.trim().trim_end_matches(';').to_string();
+        std::iter::once(text).chain(self.values.iter().map(|value| format!("{value:?}"))).collect()
+    }
 }

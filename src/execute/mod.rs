@@ -1,5 +1,6 @@
 //! One file per verb: what happens when a statement runs.
 
+mod after;
 mod define;
 mod past;
 mod publish;

@@ -118,8 +118,8 @@ fn point(text: &str) -> Result<Point> {
     {
         return Ok(Point::Position(position));
     }
-    match arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text) {
-        Ok(nanoseconds) => Ok(Point::Time(CommitTime(nanoseconds.div_euclid(1_000)))),
+    match arrow::compute::kernels::cast_utils::string_to_datetime(&chrono::Utc, text) {
+        Ok(time) => Ok(Point::Time(CommitTime(time.timestamp_micros()))),
         Err(_) => Err(Error::fix(SqlState::PARAMETER, format!("'{text}' is neither a position nor a time"))
             .with_hint("SHOW POSITION tells a position; a time is written '2026-01-31 12:00:00'")),
     }

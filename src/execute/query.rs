@@ -2,7 +2,7 @@
 
 use crate::catalogs::POLDER;
 use crate::execute::resolve::Resolver;
-use crate::execute::show;
+use crate::execute::{after, show};
 use crate::plan::explain::Explanation;
 use crate::plan::{Planned, Planner};
 use crate::session::{Outcome, Progress, Rows, Session, USER};
@@ -57,6 +57,7 @@ async fn plan(
     query: &Query,
     context: &ReadContext,
 ) -> Result<(Planned, Vec<(CatalogName, Arc<dyn Source>)>)> {
+    after::wait(session, context).await?;
     let engine = &session.engine.0;
     let catalogs = engine.catalogs();
     let own = engine.own_source().await?.map(|source| (CatalogName::new(POLDER), source));

@@ -5,7 +5,7 @@
 
 use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM};
 use crate::engine::Inner;
-use crate::execute::{past, show};
+use crate::execute::{after, past, show};
 use crate::plan::{self, PassThroughCall, Planner, Tables};
 use crate::sql::{self, Name, Query, Statement};
 use datafusion::catalog::TableProvider;
@@ -224,6 +224,7 @@ impl<'a> Resolver<'a> {
             Box::pin(self.engine.commit.tables()).await?;
         } else if self.catalogs.tables.contains_key(&name) {
             self.engine.followers.caught_up(name.catalog.as_str(), self.context).await?;
+            after::followed(self.engine, name.catalog.as_str(), self.context).await?;
         }
         self.described(source, name, columns).await
     }

@@ -1,7 +1,7 @@
 //! DDL of what the log writes: topics of Polder's own, and tables in catalogs that follow it.
 
 use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM, own_table};
-use crate::commit::log_error;
+use crate::commit::{log_error, position};
 use crate::definitions::{Change, StoredCheck, StoredColumn, TableDefinition, definitions_in};
 use crate::engine::Inner;
 use crate::execute::define::{done, drop_dependents};
@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::ast::{ColumnDef, Ident, ObjectName};
 use polder_catalog::{
     CatalogName, Error, OptionKind, OptionSpec, Options, ReadContext, Result, SqlState, TableName, Writer,
 };
-use polder_log::store::EntryKind;
+use polder_log::store::{EntryKind, MAIN};
 use polder_log::{KeyHash, Retention, TopicColumn, TopicDefinition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -180,6 +180,7 @@ pub(super) async fn create_table(
     let definitions = definitions_in(&[change], &CatalogName::new(POLDER));
     let proposal = engine.commit.propose(definitions, &changes, None).await?;
     let end = defining.publish_entry(entry, proposal).await?;
+    session.reached(&position([(MAIN.to_string(), end)]));
     engine.reached(&table.catalog, end, &context).await?;
     match count {
         Some(count) => done(&format!("SELECT {count}")),
@@ -310,6 +311,7 @@ pub(super) async fn alter_table(session: &Session, name: Name, change: TableChan
     writer.check_definition(&table.for_source())?;
     defining.catalogs.tables.insert(table.full_name(), table);
     if let Some(end) = defining.publish().await? {
+        session.reached(&position([(MAIN.to_string(), end)]));
         engine.reached(name.catalog.as_str(), end, &context).await?;
     }
     done("ALTER TABLE")
@@ -402,6 +404,7 @@ pub(super) async fn drop_table(session: &Session, name: Name, if_exists: bool, c
     drop_dependents(&mut defining, &context, &format!("table {name}"), cascade, stands_on)?;
     defining.catalogs.tables.remove(&name).ok_or_else(|| missing(&name))?;
     if let Some(end) = defining.publish().await? {
+        session.reached(&position([(MAIN.to_string(), end)]));
         engine.reached(name.catalog.as_str(), end, &context).await?;
     }
     done("DROP TABLE")

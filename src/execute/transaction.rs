@@ -1,8 +1,8 @@
 //! BEGIN, COMMIT and ROLLBACK.
 
 use crate::commit::{Committed, outcome_entry, position};
-use crate::execute::query;
 use crate::execute::write::Draft;
+use crate::execute::{after, query};
 use crate::session::{COMMIT, Outcome, Session, Transaction, USER};
 use polder_catalog::{Error, Result, SqlState};
 use polder_log::store::{EntryKind, MAIN};
@@ -15,6 +15,7 @@ pub(super) async fn begin(session: &Session, read_only: bool) -> Result<Outcome>
         return Err(Error::fix(SqlState::IN_TRANSACTION, "a transaction has begun already")
             .with_hint("COMMIT or ROLLBACK it first"));
     }
+    after::wait(session, &query::context(session)).await?;
     let view = Arc::new(engine.commit.tables().await?.begin());
     let id = session.take_request_id()?;
     let before = match &id {

@@ -29,10 +29,9 @@ use crate::execute::write::keys::Keys;
 use crate::execute::write::rules::Rules;
 use crate::plan::Planner;
 use crate::requests::Request;
-use crate::session::{Outcome, Rows, Session};
+use crate::session::{GivenRows, Outcome, Rows, Session};
 use crate::sql::{CopySource, Name, OnConflict, Query};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, SelectItem};
 use polder_catalog::{Error, ReadContext, Result, SqlState};
 use polder_log::TopicDefinition;
@@ -92,7 +91,7 @@ pub(crate) async fn insert_rows(
     session: &Session,
     name: &Name,
     columns: &[String],
-    rows: &[Vec<ScalarValue>],
+    rows: GivenRows<'_>,
     request: Option<Request>,
 ) -> Result<Option<Outcome>> {
     let context = query::context(session);

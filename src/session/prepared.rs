@@ -2,7 +2,7 @@
 
 use crate::execute;
 use crate::requests::Request;
-use crate::session::{Outcome, Session, words_of};
+use crate::session::{Outcome, Session, Words};
 use crate::sql::{self, Statement};
 use datafusion::scalar::ScalarValue;
 use polder_catalog::Error;
@@ -40,9 +40,10 @@ impl Session {
     /// # Errors
     /// 42P02 if a value is missing; all that [`run`](Self::run) tells.
     pub async fn run_prepared(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Outcome> {
-        let words = words_of(&prepared.sql, values);
-        let request = self.take_request(&prepared.statement, &words)?;
-        self.guarded(&prepared.statement, words, self.run_bound(prepared, values, request)).await
+        let words = Words { sql: &prepared.sql, values };
+        let request = self.take_request(&prepared.statement, words)?;
+        let (kind, writes) = (prepared.statement.in_transaction(), prepared.statement.writes());
+        self.guarded(kind, writes, words, self.run_bound(prepared, values, request)).await
     }
 
     async fn run_bound(
@@ -54,10 +55,12 @@ impl Session {
         if let (Statement::Insert { table, columns, .. }, Some(rows)) = (&prepared.statement, &prepared.rows)
             && !self.settings().is_not_waited_for()
         {
-            let value = |at: &usize| values.get(*at).cloned().ok_or_else(|| missing(*at));
-            let rows = rows.iter().map(|row| row.iter().map(value).collect::<Result<Vec<_>>>());
-            let rows = rows.collect::<Result<Vec<_>>>()?;
-            if let Some(outcome) = execute::insert_rows(self, table, columns, &rows, request.clone()).await? {
+            let missing = rows.iter().flatten().find(|at| **at >= values.len());
+            if let Some(at) = missing {
+                return Err(Error::fix(SqlState::NO_PARAMETER, format!("parameter ${} has no value", at + 1)));
+            }
+            let rows = GivenRows { places: rows, values };
+            if let Some(outcome) = execute::insert_rows(self, table, columns, rows, request.clone()).await? {
                 return Ok(outcome);
             }
         }
@@ -65,6 +68,9 @@ impl Session {
     }
 }
 
-fn missing(at: usize) -> Error {
-    Error::fix(SqlState::NO_PARAMETER, format!("parameter ${} has no value", at + 1))
+/// Rows of values: for each row, which value stands in which column. All places are those of values.
+#[derive(Clone, Copy)]
+pub(crate) struct GivenRows<'a> {
+    pub(crate) places: &'a [Vec<usize>],
+    pub(crate) values: &'a [ScalarValue],
 }

@@ -27,6 +27,12 @@ pub(crate) const SPECS: &[OptionSpec] = &[
          `WAIT FOR 'request id'` tells its outcome.",
     )
     .default("outcome"),
+    OptionSpec::new(
+        "read_after",
+        OptionKind::Text,
+        "A token of `SHOW POSITION`: reads wait until all that they touch reflects it, so that what was written there is seen here.",
+    ),
+    OptionSpec::new("read_after_timeout", OptionKind::Duration, "How long a read waits for `read_after`.").default("10s"),
     OptionSpec::new("statement_timeout", OptionKind::Duration, "How long a statement may run; `0s` for no limit.")
         .default("0s"),
 ];
@@ -39,6 +45,15 @@ pub(crate) struct Settings {
     values: BTreeMap<String, String>,
     /// Values that `RESET` goes back to.
     defaults: BTreeMap<String, String>,
+    /// What every statement asks for, read once.
+    often: Often,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Often {
+    pushdown: bool,
+    statement_timeout: Option<Duration>,
+    is_not_waited_for: bool,
 }
 
 impl Settings {
@@ -49,12 +64,14 @@ impl Settings {
         if let Some(timeout) = &config.engine.statement_timeout {
             defaults.insert("statement_timeout".to_string(), timeout.clone());
         }
-        Self { values: BTreeMap::new(), defaults }
+        let mut settings = Self { values: BTreeMap::new(), defaults, often: Often::default() };
+        settings.read();
+        settings
     }
 
     /// Whether sources may take over work.
     pub(crate) fn pushdown(&self) -> bool {
-        self.options().boolean("pushdown")
+        self.often.pushdown
     }
 
     /// The name of the next statement that changes rows, if it was given one.
@@ -62,14 +79,29 @@ impl Settings {
         self.values.get("request_id").cloned()
     }
 
+    /// What reads wait for, and how long.
+    pub(crate) fn read_after(&self) -> Option<(String, Duration)> {
+        let token = self.values.get("read_after").filter(|token| !token.is_empty())?;
+        Some((token.clone(), self.options().duration("read_after_timeout").unwrap_or_default()))
+    }
+
     /// Whether a statement that changes rows goes on in the background.
     pub(crate) fn is_not_waited_for(&self) -> bool {
-        self.value("wait") == "none"
+        self.often.is_not_waited_for
     }
 
     /// How long a statement may run, if limited.
     pub(crate) fn statement_timeout(&self) -> Option<Duration> {
-        self.options().duration("statement_timeout").filter(|timeout| !timeout.is_zero())
+        self.often.statement_timeout
+    }
+
+    fn read(&mut self) {
+        let options = self.options();
+        self.often = Often {
+            pushdown: options.boolean("pushdown"),
+            statement_timeout: options.duration("statement_timeout").filter(|timeout| !timeout.is_zero()),
+            is_not_waited_for: self.value("wait") == "none",
+        };
     }
 
     /// Changes a setting.
@@ -85,6 +117,7 @@ impl Settings {
             Options::validate(SPECS, [(name.to_string(), value.to_string())])?;
         }
         self.values.insert(name.to_string(), value.to_string());
+        self.read();
         Ok(())
     }
 
@@ -92,10 +125,12 @@ impl Settings {
     pub(crate) fn reset(&mut self, name: &str) -> Result<()> {
         if name == "all" {
             self.values.clear();
+            self.read();
             return Ok(());
         }
         self.check_name(name)?;
         self.values.remove(name);
+        self.read();
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 
 use crate::definitions::TableDefinition;
 use crate::requests::Request;
-use crate::session::USER;
+use crate::session::{USER, Words};
 use arrow::array::RecordBatch;
 use polder_catalog::{Error, Result, SqlState};
 use polder_rows::View;
@@ -81,9 +81,9 @@ impl Transaction {
     }
 
     /// Notes a statement that changes rows. What it was answered, if it was done when the request came first.
-    pub(crate) fn note(&mut self, words: impl IntoIterator<Item = String>) -> Option<String> {
+    pub(crate) fn note(&mut self, words: Words<'_>) -> Option<String> {
         let request = self.request.as_mut()?;
-        request.words.extend(words);
+        request.words.extend(words.listed());
         // The last one is that of COMMIT.
         request.before.as_mut().filter(|tags| tags.len() > 1)?.pop_front()
     }

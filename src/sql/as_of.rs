@@ -5,7 +5,7 @@
 
 use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
 /// Between the name of a table and the time. No name that a client writes has it in it: the parser refuses control characters.
 const SEPARATOR: char = '\u{1}';
@@ -23,7 +23,8 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                     name.value = format!("{}{SEPARATOR}{time}", plain.value);
                     (name.quote_style, name.keyword) = (Some('"'), Keyword::NoKeyword);
                     if !has_alias {
-                        let span = tokens[at].span;
+                        // What ends here ends where the text ends: a view keeps the words of its author.
+                        let span = Span::new(tokens[at].span.start, tokens[end - 1].span.end);
                         let space = Token::Whitespace(datafusion::sql::sqlparser::tokenizer::Whitespace::Space);
                         rewritten.push(TokenWithSpan { token: space, span });
                         rewritten.push(TokenWithSpan { token: Token::Word(plain), span });

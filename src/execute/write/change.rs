@@ -7,11 +7,11 @@ use crate::execute::write::draft::Draft;
 use crate::execute::write::keys::Keys;
 use crate::execute::write::rows;
 use crate::execute::write::rules::Rules;
+use crate::session::GivenRows;
 use crate::sql::{self, OnConflict, Query, Statement};
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{FieldRef, SchemaRef};
-use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SelectItem, SetExpr, TableFactor};
 use polder_catalog::{Error, Result, SqlState};
@@ -54,17 +54,13 @@ pub(super) async fn insert(
 }
 
 /// Inserts rows that are known already.
-pub(super) async fn insert_rows(
-    attempt: Attempt<'_>,
-    columns: &[String],
-    rows: &[Vec<ScalarValue>],
-) -> Result<Written> {
+pub(super) async fn insert_rows(attempt: Attempt<'_>, columns: &[String], rows: GivenRows<'_>) -> Result<Written> {
     let rules = Rules::of(attempt.engine(), &attempt.context, &attempt.table)?;
     let batch = rows::batch_of(&rules.incoming(), columns, rows)?;
     let batch = rules.complete(attempt.engine(), &batch)?;
     let mut draft = attempt.draft().await?;
     draft.add(&attempt.table, &batch, None)?;
-    attempt.commit(draft, format!("INSERT 0 {}", rows.len()), Vec::new()).await
+    attempt.commit(draft, format!("INSERT 0 {}", rows.places.len()), Vec::new()).await
 }
 
 /// Changes rows.

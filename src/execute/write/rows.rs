@@ -2,7 +2,7 @@
 
 use crate::execute::resolve::Resolver;
 use crate::plan::{Planner, Tables};
-use crate::session::Session;
+use crate::session::{GivenRows, Session};
 use crate::sql::Query;
 use arrow::array::{Array, RecordBatch, new_null_array};
 use arrow::datatypes::{FieldRef, SchemaRef};
@@ -78,21 +78,24 @@ fn places(fields: &[FieldRef], columns: &[String], given: usize) -> Result<Vec<O
 }
 
 /// Rows of values in the columns that are named, as columns of a table.
-pub(super) fn batch_of(schema: &SchemaRef, columns: &[String], rows: &[Vec<ScalarValue>]) -> Result<RecordBatch> {
-    let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
-    let given = rows.first().map_or(0, Vec::len);
-    if rows.iter().any(|row| row.len() != given) {
+pub(super) fn batch_of(schema: &SchemaRef, columns: &[String], rows: GivenRows<'_>) -> Result<RecordBatch> {
+    let fields = schema.fields();
+    let given = rows.places.first().map_or(0, Vec::len);
+    if rows.places.iter().any(|row| row.len() != given) {
         return Err(Error::fix(SqlState::SYNTAX, "the rows of VALUES have different numbers of values"));
     }
-    let places = places(&fields, columns, given)?;
+    let places = places(fields, columns, given)?;
     let array = |(field, place): (&FieldRef, &Option<usize>)| {
-        let Some(place) = place else { return Ok(new_null_array(field.data_type(), rows.len())) };
-        let values = rows.iter().map(|row| row[*place].cast_to(field.data_type()));
-        let values = values.collect::<Result<Vec<_>, _>>().map_err(Error::from_datafusion)?;
+        let Some(place) = place else { return Ok(new_null_array(field.data_type(), rows.places.len())) };
+        let of_type = |row: &Vec<usize>| {
+            let value = &rows.values[row[*place]];
+            if value.data_type() == *field.data_type() { Ok(value.clone()) } else { value.cast_to(field.data_type()) }
+        };
+        let values = rows.places.iter().map(of_type).collect::<Result<Vec<_>, _>>().map_err(Error::from_datafusion)?;
         ScalarValue::iter_to_array(values).map_err(Error::from_datafusion)
     };
     let arrays = fields.iter().zip(&places).map(array).collect::<Result<Vec<_>>>()?;
-    for at in required(&fields) {
+    for at in required(fields) {
         if arrays[at].null_count() > 0 {
             return Err(null(fields[at].name()));
         }
