@@ -9,6 +9,7 @@ mod demo;
 mod documents;
 mod examples;
 mod interrupt;
+mod killed;
 mod log;
 mod program;
 mod shell;
