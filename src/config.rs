@@ -43,6 +43,8 @@ pub struct EngineConfig {
     pub statement_timeout: Option<String>,
     /// How long the ids of requests are kept, counted from the newest entry of the log: `7 days`.
     pub request_retention: Option<String>,
+    /// How many records of the log a checkpoint of the tables may lag.
+    pub checkpoint_records: Option<u64>,
     /// Where queries spill; the system's temporary directory if not given.
     pub spill_directory: Option<String>,
 }
@@ -80,6 +82,12 @@ pub const KEYS: &[KeyDoc] = &[
         value: "duration, `\"7 days\"`",
         doc: "How long the ids of requests (`SET request_id`) are kept. A request that comes again after that is done again. \
               Seven days if not given.",
+    },
+    KeyDoc {
+        key: "engine.checkpoint_records",
+        value: "integer, `200000`",
+        doc: "How many records of the log the checkpoint of Polder's own tables may lag: so many are read again when the engine is \
+              opened. 200,000 if not given.",
     },
     KeyDoc {
         key: "engine.spill_directory",

@@ -1,6 +1,7 @@
 //! The engine: opens the data directory, attaches catalogs, hands out sessions.
 
 use crate::catalogs::{Attached, Catalogs, Origin, POLDER};
+use crate::checkpoint::{self, Checkpoints, RECORDS};
 use crate::commit::Commit;
 use crate::config::Config;
 use crate::connectors;
@@ -60,7 +61,12 @@ pub(crate) struct Inner {
     pub(crate) detached: TaskTracker,
     /// Removes what topics no longer keep; ends with the engine.
     _retention: AbortOnDropHandle<()>,
+    /// Writes checkpoints of the tables; ends with the engine.
+    _checkpoints: AbortOnDropHandle<()>,
 }
+
+/// The folder of the checkpoint of the tables, beside the log.
+const CHECKPOINT: &str = "tables";
 
 /// Gathers what an engine is opened with.
 pub struct EngineBuilder {
@@ -128,7 +134,11 @@ impl EngineBuilder {
         let runtime = runtime(&self.config)?;
         let functions = registry.iter().flat_map(|connector| connector.functions());
         let template = plan::template(&self.config, &runtime, functions)?;
-        let commit = Commit::new(store.log_folder(), self.config.engine.requests_kept()?);
+        let commit = Commit::new(
+            store.log_folder(),
+            self.config.engine.requests_kept()?,
+            Checkpoints::new(directory.join(CHECKPOINT), self.config.engine.checkpoint_records.unwrap_or(RECORDS)),
+        );
         let catalogs = attach_all(&registry, &store, &commit, &self.config).await?;
         let datasets = AtomicU64::new(catalogs.last_dataset);
         let engine = Engine(Arc::new_cyclic(|engine| Inner {
@@ -151,6 +161,7 @@ impl EngineBuilder {
             directory,
             temporary,
             _retention: retain::start(Weak::clone(engine)),
+            _checkpoints: checkpoint::start(Weak::clone(engine)),
         }));
         engine.0.follow().await?;
         engine.0.fill_tables();
@@ -189,6 +200,9 @@ impl Engine {
     pub async fn close(self) -> Result<()> {
         self.0.detached.close();
         self.0.detached.wait().await;
+        if let Err(error) = checkpoint::write_if_due(&self.0).await {
+            tracing::warn!(%error, "could not write a checkpoint of the tables; the log has all of it");
+        }
         self.0.followers.stop_all();
         let sources: Vec<_> = self.0.catalogs().sources().collect();
         futures::future::join_all(sources.iter().map(|(_, source)| source.close())).await;
@@ -197,6 +211,11 @@ impl Engine {
 }
 
 impl Inner {
+    /// Whether the data directory goes with the engine.
+    pub(crate) fn is_temporary(&self) -> bool {
+        self.temporary.is_some()
+    }
+
     /// What is attached and defined now.
     pub(crate) fn catalogs(&self) -> Arc<Catalogs> {
         Arc::clone(&self.catalogs.lock().unwrap_or_else(PoisonError::into_inner))

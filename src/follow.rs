@@ -22,6 +22,7 @@ use polder_log::store::{MAIN, Offset, Shard};
 use polder_rows::RowsSource;
 use read::Reading;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -267,24 +268,29 @@ impl Follow {
     }
 }
 
-/// Fills Polder's own tables, and what is known of requests, with what `main` has; nobody writes them meanwhile.
+/// Fills Polder's own tables, and what is known of requests, with what `main` has from an offset on; nobody writes them meanwhile.
 ///
 /// # Errors
 /// If an entry cannot be read, or does not fit the tables.
-pub(crate) async fn replay(main: &Shard, tables: &RowsSource, requests: &Requests) -> Result<()> {
-    replay_until(main, main.end().offset, tables, Some(requests)).await
+pub(crate) async fn replay(main: &Shard, from: Offset, tables: &RowsSource, requests: &Requests) -> Result<()> {
+    replay_range(main, from..main.end().offset, tables, Some(requests)).await
 }
 
 /// The same with what `main` had when it ended at an offset.
-pub(crate) async fn replay_until(
+pub(crate) async fn replay_until(main: &Shard, end: Offset, tables: &RowsSource) -> Result<()> {
+    replay_range(main, main.start()..end, tables, None).await
+}
+
+async fn replay_range(
     main: &Shard,
-    end: Offset,
+    range: Range<Offset>,
     tables: &RowsSource,
     requests: Option<&Requests>,
 ) -> Result<()> {
     let writer = tables.writer().ok_or_else(|| Error::report("tables of Polder's own are not written"))?;
-    let mut reading = Reading::start(main.clone(), main.start()..end, CatalogName::new(POLDER), BTreeSet::new());
-    let mut at = main.start();
+    let known = tables.ids().into_iter().filter_map(|id| id.0.parse().ok()).collect();
+    let (mut at, end) = (range.start, range.end);
+    let mut reading = Reading::start(main.clone(), range, CatalogName::new(POLDER), known);
     while let Some(read) = reading.next().await {
         let read = read?;
         if let Some((header, rejection)) = read.request

@@ -27,6 +27,7 @@ mod plan;
 mod engine;
 mod catalogs;
 mod follow;
+mod checkpoint;
 mod requests;
 mod retain;
 mod commit;

@@ -28,7 +28,7 @@ pub(crate) struct Request {
 }
 
 /// Ids of one user are no concern of another.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 struct Key {
     user: String,
     id: String,
@@ -103,13 +103,15 @@ pub(crate) struct Before {
 }
 
 /// A request in the log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Known {
     digest: [u8; 32],
     outcome: Outcome,
     /// How many entries the log had before.
     after: u64,
+    #[serde(with = "offset")]
     end: Offset,
+    #[serde(with = "time")]
     time: CommitTime,
 }
 
@@ -269,6 +271,25 @@ impl Requests {
         known.filter(|(_, known)| known.after < durable).map(told).collect()
     }
 
+    /// Everything that is durable, for a checkpoint: the log has so many entries for good.
+    pub(crate) fn snapshot(&self, durable: u64) -> Vec<u8> {
+        let inner = self.lock();
+        let known = inner.order.iter().filter_map(|key| inner.known.get_key_value(key));
+        let known: Vec<_> = known.filter(|(_, known)| known.after < durable).collect();
+        serde_json::to_vec(&known).expect("requests serialize")
+    }
+
+    /// What [`snapshot`](Self::snapshot) gave.
+    ///
+    /// # Errors
+    /// In words, if it cannot be read.
+    pub(crate) fn restore(&self, snapshot: &[u8]) -> Result<(), String> {
+        let known: Vec<(Key, Known)> = serde_json::from_slice(snapshot).map_err(|error| error.to_string())?;
+        let mut inner = self.lock();
+        known.into_iter().for_each(|(key, known)| inner.add(key, known, self.kept));
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -300,6 +321,10 @@ impl Inner {
     }
 
     fn add(&mut self, key: Key, known: Known, kept: Duration) {
+        // A checkpoint may have what the log says once more.
+        if self.known.get(&key).is_some_and(|before| before.after == known.after) {
+            return;
+        }
         let kept = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
         let oldest = known.time.0.saturating_sub(kept);
         while let Some(first) = self.order.front()
@@ -320,6 +345,34 @@ impl Inner {
         {
             self.known.remove(&last);
         }
+    }
+}
+
+/// Numbers of the log as numbers.
+mod offset {
+    use polder_log::store::Offset;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(offset: &Offset, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(offset.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Offset, D::Error> {
+        u64::deserialize(deserializer).map(Offset)
+    }
+}
+
+/// Times of the log as numbers.
+mod time {
+    use polder_log::store::CommitTime;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &CommitTime, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(time.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CommitTime, D::Error> {
+        i64::deserialize(deserializer).map(CommitTime)
     }
 }
 

@@ -70,7 +70,8 @@ fn table(id: u64, name: &str) -> TableDefinition {
 
 fn open(directory: &Path) -> (DefinitionStore, Commit) {
     let store = DefinitionStore::open(directory).unwrap();
-    let commit = Commit::new(store.log_folder(), std::time::Duration::MAX);
+    let checkpoints = crate::checkpoint::Checkpoints::new(directory.join("tables"), u64::MAX);
+    let commit = Commit::new(store.log_folder(), std::time::Duration::MAX, checkpoints);
     (store, commit)
 }
 

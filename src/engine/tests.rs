@@ -76,6 +76,58 @@ async fn tables_come_back_from_the_log() {
     assert_eq!(refused(&engine, "INSERT INTO t VALUES (101, 'again', 1)").await.state(), SqlState::UNIQUE);
 }
 
+/// A checkpoint may be there, lag, be damaged or of another log: the tables are what the log says.
+#[tokio::test]
+async fn a_checkpoint_makes_no_difference() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = || Config::parse("[engine]\ncheckpoint_records = 5").unwrap();
+    let open = || async {
+        Engine::builder().data_dir(Some(directory.path().to_path_buf())).config(config()).open().await.unwrap()
+    };
+    let engine = open().await;
+    run(&engine, "CREATE TABLE t (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note TEXT UNIQUE)")
+        .await
+        .unwrap();
+    run(&engine, "INSERT INTO t (note) SELECT 'note ' || n FROM generate_series(1, 20) AS g (n)").await.unwrap();
+    run(&engine, "DELETE FROM t WHERE id % 3 = 0").await.unwrap();
+    let session = engine.session();
+    session.run("SET request_id = 'r'").await.unwrap();
+    session.run("UPDATE t SET note = upper(note) WHERE id = 1").await.unwrap();
+    drop(session);
+    engine.close().await.unwrap();
+    let folder = directory.path().join(CHECKPOINT);
+    assert!(folder.join("manifest").exists());
+    let all = "SELECT concat(id, ' ', note) FROM t ORDER BY id";
+    let manifest = std::fs::read(folder.join("manifest")).unwrap();
+    for (round, damage) in ["", "none", "cut", "ahead"].into_iter().enumerate() {
+        match damage {
+            "none" => std::fs::remove_dir_all(&folder).unwrap(),
+            "cut" => std::fs::write(folder.join("manifest"), &manifest[..manifest.len() / 2]).unwrap(),
+            "ahead" => {
+                let text = std::fs::read_to_string(folder.join("manifest")).unwrap();
+                let json = text.lines().next().unwrap().replacen("main:", "main:9", 1);
+                std::fs::write(folder.join("manifest"), format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes())))
+                    .unwrap();
+            }
+            _ => {}
+        }
+        let engine = open().await;
+        let rows = run(&engine, all).await.unwrap();
+        assert_eq!((rows.len(), rows[0].as_str()), (14 + round, "1 NOTE 1"), "{damage}");
+        let session = engine.session();
+        session.run("SET request_id = 'r'").await.unwrap();
+        session.run("UPDATE t SET note = upper(note) WHERE id = 1").await.unwrap();
+        drop(session);
+        assert_eq!(refused(&engine, "INSERT INTO t (note) VALUES ('note 2')").await.state(), SqlState::UNIQUE);
+        // The refused row took a number, too.
+        let id = run(&engine, &format!("INSERT INTO t (note) VALUES ('round {round}') RETURNING id")).await.unwrap();
+        assert!(id[0].parse::<u64>().unwrap() > 20 + round as u64, "{damage}: {id:?}");
+        run(&engine, "DELETE FROM t WHERE id = 999").await.unwrap();
+        run(&engine, "UPDATE t SET note = note || '' WHERE id > 4").await.unwrap();
+        engine.close().await.unwrap();
+    }
+}
+
 /// A hundred claim one key. One of them has it, and the log says of each other one that it has not.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_has_the_key() {

@@ -69,7 +69,7 @@ async fn tables_at(engine: &Inner, offset: u64) -> Result<Arc<RowsSource>> {
         return Ok(known);
     }
     let tables = Arc::new(RowsSource::new(CatalogName::new(POLDER)));
-    follow::replay_until(&engine.commit.log().await?.main(), store::Offset(offset), &tables, None).await?;
+    follow::replay_until(&engine.commit.log().await?.main(), store::Offset(offset), &tables).await?;
     engine.pasts.add(offset, &tables);
     Ok(tables)
 }

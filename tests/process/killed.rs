@@ -28,8 +28,8 @@ fn transfer(number: u64) -> String {
 }
 
 /// Sends transfers from `first` on and kills the program some time after the first was acknowledged; the last that was.
-fn run_and_kill(data: &str, first: u64, after: Duration) -> u64 {
-    let mut child = command(&["sql", "--data", data, "--format", "csv"])
+fn run_and_kill(data: &str, config: &str, first: u64, after: Duration) -> u64 {
+    let mut child = command(&["sql", "--data", data, "--config", config, "--format", "csv"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -53,8 +53,8 @@ fn run_and_kill(data: &str, first: u64, after: Duration) -> u64 {
     last
 }
 
-fn answer(data: &str, sql: &str) -> String {
-    let Ran { code, stdout, stderr } = run(&["sql", "--data", data, "--format", "csv", "-c", sql]);
+fn answer(data: &str, config: &str, sql: &str) -> String {
+    let Ran { code, stdout, stderr } = run(&["sql", "--data", data, "--config", config, "--format", "csv", "-c", sql]);
     assert_eq!(code, Some(0), "{sql}: {stderr}");
     stdout.lines().nth(1).unwrap_or_default().to_string()
 }
@@ -62,7 +62,8 @@ fn answer(data: &str, sql: &str) -> String {
 #[test]
 fn a_program_that_is_killed_has_every_transaction_once() {
     let folder = tempfile::tempdir().unwrap();
-    let data = Path::to_str(folder.path()).unwrap();
+    let data = folder.path().join("data");
+    let data = Path::to_str(&data).unwrap();
     let tables = "CREATE TABLE accounts (id BIGINT PRIMARY KEY, balance BIGINT NOT NULL); CREATE TABLE transfers (id BIGINT PRIMARY KEY)";
     for sql in tables.split("; ") {
         assert_eq!(run(&["sql", "--data", data, "-c", sql]).code, Some(0));
@@ -72,21 +73,28 @@ fn a_program_that_is_killed_has_every_transaction_once() {
         run(&["sql", "--data", data, "-c", &format!("INSERT INTO accounts VALUES {}", rows.join(", "))]).code,
         Some(0)
     );
+    // Checkpoints are written all the time, so that kills meet them.
+    let config = folder.path().join("polder.toml");
+    std::fs::write(&config, "[engine]\ncheckpoint_records = 1\n").unwrap();
+    let config = Path::to_str(&config).unwrap();
     let rounds = std::env::var("POLDER_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
     let mut last = 0;
     for round in 0..rounds {
         // The last one that was acknowledged is sent again as well.
-        last = run_and_kill(data, last, Duration::from_millis(10 + round * 61 % 250));
-        let (count, greatest) =
-            (answer(data, "SELECT count(*) FROM transfers"), answer(data, "SELECT max(id) FROM transfers"));
+        last = run_and_kill(data, config, last, Duration::from_millis(10 + round * 61 % 250));
+        let (count, greatest) = (
+            answer(data, config, "SELECT count(*) FROM transfers"),
+            answer(data, config, "SELECT max(id) FROM transfers"),
+        );
         let (count, greatest): (u64, u64) = (count.parse().unwrap(), greatest.parse().unwrap());
         assert_eq!(count, greatest + 1, "a transfer is missing");
         // The one behind it may have come into the log without anybody being told.
         assert!((last..=last + 1).contains(&greatest), "{last} were acknowledged, {greatest} are there");
-        assert_eq!(answer(data, "SELECT sum(balance) FROM accounts"), (ACCOUNTS * 1000).to_string());
+        assert_eq!(answer(data, config, "SELECT sum(balance) FROM accounts"), (ACCOUNTS * 1000).to_string());
         let requests =
             "SELECT count(*) FROM polder.system.requests WHERE outcome = 'INSERT 0 1; UPDATE 1; UPDATE 1; COMMIT'";
-        assert_eq!(answer(data, requests), count.to_string());
+        assert_eq!(answer(data, config, requests), count.to_string());
     }
+    assert!(Path::new(data).join("tables/manifest").exists());
     println!("{rounds} kills, {} transfers", last + 1);
 }

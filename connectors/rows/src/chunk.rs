@@ -1,11 +1,13 @@
 //! Rows that lie together: columns, the numbers of the rows, and which of them are deleted. Immutable.
 
+use crate::checkpoint::StoredFile;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::{BooleanBuffer, MutableBuffer};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::util::bit_util::set_bit;
+use std::sync::{Arc, OnceLock};
 
 /// A chunk is not merged beyond this: its bitmap is copied when one row of it is deleted.
 pub(crate) const ROWS_MAX: usize = 1 << 16;
@@ -20,11 +22,13 @@ pub(crate) struct Chunk {
     /// Which rows are gone; none if none are.
     deleted: Option<BooleanBuffer>,
     deleted_count: usize,
+    /// The file that has the rows and their numbers, once one was written. Chunks that differ in what is deleted share it.
+    pub(crate) stored: Arc<OnceLock<StoredFile>>,
 }
 
 /// The numbers of the rows, in ascending order.
 #[derive(Clone, Debug)]
-enum Numbers {
+pub(crate) enum Numbers {
     /// This one and those that follow it.
     From(u64),
     Listed(Vec<u64>),
@@ -33,7 +37,27 @@ enum Numbers {
 impl Chunk {
     /// Rows with the numbers from `first` on.
     pub(crate) fn new(rows: RecordBatch, first: u64) -> Self {
-        Self { rows, numbers: Numbers::From(first), deleted: None, deleted_count: 0 }
+        Self { rows, numbers: Numbers::From(first), deleted: None, deleted_count: 0, stored: Arc::default() }
+    }
+
+    /// A chunk as it was stored.
+    pub(crate) fn restored(
+        rows: RecordBatch,
+        numbers: Numbers,
+        deleted: Option<BooleanBuffer>,
+        file: StoredFile,
+    ) -> Self {
+        let deleted_count = deleted.as_ref().map_or(0, BooleanBuffer::count_set_bits);
+        Self { rows, numbers, deleted, deleted_count, stored: Arc::new(OnceLock::from(file)) }
+    }
+
+    pub(crate) fn listed(&self) -> &Numbers {
+        &self.numbers
+    }
+
+    /// Which rows are gone, as bytes; none if none are.
+    pub(crate) fn deleted_bytes(&self) -> Option<&[u8]> {
+        self.deleted.as_ref().map(|deleted| &deleted.values()[..self.len().div_ceil(8)])
     }
 
     pub(crate) fn rows(&self) -> &RecordBatch {
@@ -91,8 +115,7 @@ impl Chunk {
         if deleted_count == self.len() {
             return Ok(None);
         }
-        let (rows, numbers) = (self.rows.clone(), self.numbers.clone());
-        let chunk = Self { rows, numbers, deleted: Some(deleted), deleted_count };
+        let chunk = Self { deleted: Some(deleted), deleted_count, ..self.clone() };
         if deleted_count * 2 > self.len() { chunk.rewritten().map(Some) } else { Ok(Some(chunk)) }
     }
 
@@ -101,7 +124,8 @@ impl Chunk {
         let Some(deleted) = &self.deleted else { return Ok(self.clone()) };
         let rows = filter_record_batch(&self.rows, &kept(deleted))?;
         let numbers = (0..self.len()).filter(|at| !deleted.value(*at)).map(|at| self.number(at)).collect();
-        Ok(Self { rows, numbers: Numbers::Listed(numbers), deleted: None, deleted_count: 0 })
+        let numbers = Numbers::Listed(numbers);
+        Ok(Self { rows, numbers, deleted: None, deleted_count: 0, stored: Arc::default() })
     }
 
     /// The rows that are not deleted: number and place.
@@ -136,7 +160,7 @@ impl Chunk {
                 Numbers::Listed(left.chain((0..right.len()).map(|at| right.number(at))).collect())
             }
         };
-        Ok(Self { rows, numbers, deleted: None, deleted_count: 0 })
+        Ok(Self { rows, numbers, deleted: None, deleted_count: 0, stored: Arc::default() })
     }
 
     /// The same rows in other columns.
@@ -147,7 +171,7 @@ impl Chunk {
     ) -> Result<Self, ArrowError> {
         let options = RecordBatchOptions::new().with_row_count(Some(self.len()));
         let rows = RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns(&self.rows), &options)?;
-        Ok(Self { rows, ..self.clone() })
+        Ok(Self { rows, stored: Arc::default(), ..self.clone() })
     }
 }
 

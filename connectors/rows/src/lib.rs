@@ -17,6 +17,7 @@
 //! 3. A lookup by key reads the row and no other.
 
 mod arbiter;
+mod checkpoint;
 mod chunk;
 mod history;
 mod index;

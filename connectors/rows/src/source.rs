@@ -1,9 +1,10 @@
 //! The tables as a source.
 
 use crate::arbiter::Arbiter;
+use crate::checkpoint::{self, Restored};
 use crate::provider::RowsTable;
 use crate::reads::{Reads, Snapshot};
-use crate::store::{Changes, Proposal, Store};
+use crate::store::{Changes, Proposal, State, Store};
 use crate::table::Table;
 use crate::view::View;
 use crate::write::RowsWriter;
@@ -13,6 +14,7 @@ use polder_catalog::{
     Error, Position, ReadContext, Result, Source, SqlState, Support, Writer,
 };
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Tables that live here. Empty until their entries are applied.
@@ -40,6 +42,38 @@ impl RowsSource {
         let reads = Reads::default();
         context.shared(&self.name, || Snapshot::new(self.store.newest(), Some(reads.clone())));
         reads
+    }
+
+    /// Writes what is shown to a folder, with what else the caller wants to have there. Everything before `position` was shown
+    /// when this is called. Blocks the thread.
+    ///
+    /// # Errors
+    /// 58030 if the disk refuses: the checkpoint before is still there.
+    pub fn checkpoint(&self, folder: &Path, position: &Position, extra: &[u8]) -> Result<()> {
+        checkpoint::write(folder, &self.store.shown(), position, extra)
+    }
+
+    /// Reads what [`checkpoint`](Self::checkpoint) wrote, before anything else is applied: the position, and what the caller wanted
+    /// to have there. None if there is nothing. Blocks the thread.
+    ///
+    /// # Errors
+    /// XX001 if it is damaged: the tables are empty then, and the log has it all.
+    pub fn restore(&self, folder: &Path) -> Result<Option<(Position, Vec<u8>)>> {
+        let restored = checkpoint::read(folder, &self.name, || self.store.next_version())?;
+        Ok(restored.map(|Restored { state, position, extra }| {
+            self.store.restore(state);
+            (position, extra)
+        }))
+    }
+
+    /// The ids of all tables.
+    pub fn ids(&self) -> Vec<DatasetId> {
+        self.store.newest().tables.keys().cloned().collect()
+    }
+
+    /// Forgets all tables, before anything is applied anew.
+    pub fn clear(&self) {
+        self.store.restore(State::default());
     }
 
     /// A table by its id, whatever it is called.

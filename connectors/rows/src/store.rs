@@ -157,6 +157,11 @@ impl Store {
         Ok(())
     }
 
+    /// Puts a state in place that was stored; nothing was applied before.
+    pub(crate) fn restore(&self, state: State) {
+        self.states().shown = Arc::new(state);
+    }
+
     /// Applies an entry that is durable: as [`decide`](Self::decide), and shown at once.
     pub(crate) fn apply(&self, position: Position, definitions: Vec<Definition>, changes: &Changes) -> Result<()> {
         let _deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);

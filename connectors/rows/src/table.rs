@@ -191,6 +191,26 @@ impl Table {
         Ok(next)
     }
 
+    /// The number that the next row gets.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// The next number of the identity column.
+    pub(crate) fn next_identity(&self) -> i64 {
+        self.identity.as_ref().map_or(1, |identity| identity.next.load(Ordering::Relaxed))
+    }
+
+    /// A table that is empty yet, with rows as they were stored.
+    pub(crate) fn filled(self, chunks: Vec<Arc<Chunk>>, next: u64, next_identity: i64) -> Result<Self> {
+        if let Some(identity) = &self.identity {
+            identity.next.store(next_identity, Ordering::Relaxed);
+        }
+        let table = Self { chunks, next, ..self };
+        table.paths.iter().try_for_each(|path| table.fill(path))?;
+        Ok(table)
+    }
+
     /// Numbers for so many rows, which nobody else gets.
     pub(crate) fn numbers(&self, count: i64) -> Option<std::ops::Range<i64>> {
         let first = self.identity.as_ref()?.next.fetch_add(count, Ordering::Relaxed);

@@ -424,3 +424,102 @@ fn a_unique_constraint_compares_what_is_not_null() {
     desk.apply(&[(row(5, 2), 1)]).unwrap();
     assert_eq!(sorted(&desk.store.shown()), [row(2, 0), row(3, 0), row(4, 1), row(5, 2)]);
 }
+
+/// The same rows, keys and numbers, whatever was written, altered and deleted before; and they go on together.
+fn assert_alike(one: &Store, other: &Store) {
+    let (one, other) = (one.shown(), other.shown());
+    assert_eq!(sorted(&one), sorted(&other));
+    let (one, other) = (table(&one), table(&other));
+    assert_eq!(
+        (one.next_number(), &one.definition, &one.schema),
+        (other.next_number(), &other.definition, &other.schema)
+    );
+    let places =
+        |table: &Table| (0..one.next_number()).map(|number| table.locate(number).is_some()).collect::<Vec<_>>();
+    assert_eq!(places(one), places(other));
+}
+
+fn restored(folder: &std::path::Path) -> polder_catalog::Result<Store> {
+    let store = Store::new(CatalogName::new("polder"));
+    let found = crate::checkpoint::read(folder, &CatalogName::new("polder"), || store.next_version())?.unwrap();
+    assert_eq!((found.position, found.extra), (position(7), b"extra".to_vec()));
+    store.restore(found.state);
+    Ok(store)
+}
+
+fn names_in(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    names
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    /// Each checkpoint is written over the one before, and each is what the tables were.
+    #[test]
+    fn a_checkpoint_is_what_the_tables_were(
+        key in prop::bool::ANY,
+        rounds in prop::collection::vec(prop::collection::vec((0i64..30, 0u32..4, 1usize..30), 1..12), 1..4),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let key = if key { &["k"][..] } else { &[] };
+        let mut desk = Desk::new(key);
+        for round in rounds {
+            for (first, value, count) in round {
+                let there = sorted(&desk.store.shown());
+                let fresh = (first..first + count as i64).map(|key| row(key, value));
+                let gone: Vec<Row> = fresh.clone().flat_map(|row| there.iter().find(|old| old.0 == row.0).cloned()).collect();
+                let entry = gone.into_iter().map(|row| (row, -1)).chain(fresh.filter(|_| value > 0).map(|row| (row, 1)));
+                desk.apply(&entry.collect::<Vec<_>>()).unwrap();
+            }
+            crate::checkpoint::write(folder.path(), &desk.store.shown(), &position(7), b"extra").unwrap();
+            let other = restored(folder.path()).unwrap();
+            assert_alike(&desk.store, &other);
+            let more = [(row(1_000, 1), 1)];
+            other.apply(position(1_000), Vec::new(), &changes(&more)).unwrap();
+            if let Some(known) = sorted(&desk.store.shown()).first().filter(|_| !key.is_empty()) {
+                let again = other.apply(position(1_001), Vec::new(), &changes(&[(known.clone(), 1)]));
+                prop_assert_eq!(again.unwrap_err().state(), SqlState::UNIQUE);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_says_so_and_no_file_is_left_over() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(crate::checkpoint::read(folder.path(), &CatalogName::new("polder"), || 1).unwrap().is_none());
+    let mut desk = Desk::new(&["k"]);
+    for key in 0..200 {
+        desk.apply(&[(row(key, 1), 1)]).unwrap();
+    }
+    desk.apply(&(0..50).map(|key| (row(key * 3, 1), -1)).collect::<Vec<_>>()).unwrap();
+    let write =
+        |desk: &Desk| crate::checkpoint::write(folder.path(), &desk.store.shown(), &position(7), b"extra").unwrap();
+    write(&desk);
+    let before = names_in(folder.path());
+    desk.apply(&[(row(7, 1), -1)]).unwrap();
+    // What a crash left.
+    std::fs::write(folder.path().join("999.arrow"), b"half").unwrap();
+    write(&desk);
+    let after = names_in(folder.path());
+    // Rows that have a file keep it; what is deleted is told anew.
+    assert!(after.iter().any(|name| before.contains(name) && name.extension().is_some_and(|ending| ending == "arrow")));
+    assert!(!after.contains(&folder.path().join("999.arrow")));
+    for file in &after {
+        let whole = std::fs::read(file).unwrap();
+        // The last byte of the manifest ends a line.
+        for damage in [whole.len() / 2, whole.len() - 2, 0] {
+            let mut damaged = whole.clone();
+            damaged[damage] ^= 1;
+            std::fs::write(file, &damaged).unwrap();
+            let error = restored(folder.path()).err().unwrap_or_else(|| panic!("{}: byte {damage}", file.display()));
+            assert_eq!(error.state(), SqlState::DAMAGED, "{}: {error}", file.display());
+        }
+        std::fs::write(file, &whole[..whole.len() - 1]).unwrap();
+        let cut = restored(folder.path());
+        assert!(cut.is_err() || file.ends_with("manifest"), "{}", file.display());
+        std::fs::write(file, &whole).unwrap();
+    }
+    assert_alike(&desk.store, &restored(folder.path()).unwrap());
+}
