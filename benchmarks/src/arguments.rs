@@ -55,6 +55,8 @@ enum Choice {
     SearchTop10,
     /// Durable INSERTs into a table with a primary key.
     TableCommit,
+    /// A table after many updates: all of it, one row of it, and opening it again.
+    TableScan,
 }
 
 /// What can be measured.
@@ -71,10 +73,11 @@ pub(crate) enum Workload {
     LogScan,
     SearchTop10,
     TableCommit,
+    TableScan,
 }
 
 impl Workload {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::PostgresScan,
         Self::PostgresAggregate,
         Self::FederatedJoin,
@@ -85,6 +88,7 @@ impl Workload {
         Self::LogScan,
         Self::SearchTop10,
         Self::TableCommit,
+        Self::TableScan,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -99,6 +103,7 @@ impl Workload {
             Self::LogScan => "log_scan",
             Self::SearchTop10 => "search_top10",
             Self::TableCommit => "table_commit",
+            Self::TableScan => "table_scan",
         }
     }
 }
@@ -140,6 +145,7 @@ impl Arguments {
                 Choice::LogScan => &[Workload::LogScan],
                 Choice::SearchTop10 => &[Workload::SearchTop10],
                 Choice::TableCommit => &[Workload::TableCommit],
+                Choice::TableScan => &[Workload::TableScan],
             };
             for workload in chosen {
                 if !workloads.contains(workload) {

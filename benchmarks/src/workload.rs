@@ -10,6 +10,7 @@ mod postgres_scan;
 mod search_top10;
 mod start;
 mod table_commit;
+mod table_scan;
 
 use crate::arguments::{Settings, Workload};
 use crate::contender::Contender;
@@ -34,6 +35,7 @@ pub(crate) async fn run(workload: Workload, settings: &Settings) -> Result<Measu
         Workload::LogScan => log_scan::run(settings).await,
         Workload::SearchTop10 => search_top10::run(settings).await,
         Workload::TableCommit => table_commit::run(settings).await,
+        Workload::TableScan => table_scan::run(settings).await,
     }
 }
 
