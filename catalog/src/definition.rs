@@ -37,8 +37,19 @@ pub struct DatasetDefinition {
     pub unique: Vec<Vec<ColumnId>>,
     /// The column that gets a number of its own in each row, if there is one.
     pub identity: Option<ColumnId>,
+    /// Ordered indexes.
+    pub indexes: Vec<IndexDefinition>,
     /// Options of the dataset as a whole.
     pub options: BTreeMap<String, String>,
+}
+
+/// An ordered index of a dataset, as it is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexDefinition {
+    /// Its name.
+    pub name: String,
+    /// The columns, the most significant first.
+    pub columns: Vec<ColumnId>,
 }
 
 /// A column, as it is to be.

@@ -3,7 +3,7 @@
 use crate::catalogs::POLDER;
 use crate::sql::Identity;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, DatasetId};
+use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, IndexDefinition};
 use polder_log::store::SchemaId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ pub(crate) struct TableDefinition {
     pub(crate) unique: Vec<Vec<u32>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) checks: Vec<StoredCheck>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) indexes: Vec<StoredIndex>,
     pub(crate) options: BTreeMap<String, String>,
     /// Names the columns as they are now, for the parts of entries; greater with each change of them.
     pub(crate) version: u32,
@@ -44,6 +46,13 @@ pub(crate) struct StoredColumn {
     pub(crate) default: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) identity: Option<Identity>,
+}
+
+/// `CREATE INDEX`: its name, and the ids of its columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredIndex {
+    pub(crate) name: String,
+    pub(crate) columns: Vec<u32>,
 }
 
 /// `CHECK (condition)`, with the name that errors give it.
@@ -86,6 +95,7 @@ impl TableDefinition {
             key: self.key.iter().map(|id| column_id(*id)).collect(),
             unique: self.unique.iter().map(|ids| ids.iter().map(|id| column_id(*id)).collect()).collect(),
             identity: self.identity().map(|column| column_id(column.id)),
+            indexes: self.indexes.iter().map(StoredIndex::for_source).collect(),
             options: self.options.clone(),
         }
     }
@@ -93,6 +103,12 @@ impl TableDefinition {
     /// The column that gets a number of its own.
     pub(crate) fn identity(&self) -> Option<&StoredColumn> {
         self.columns.iter().find(|column| column.identity.is_some())
+    }
+}
+
+impl StoredIndex {
+    fn for_source(&self) -> IndexDefinition {
+        IndexDefinition { name: self.name.clone(), columns: self.columns.iter().map(|id| column_id(*id)).collect() }
     }
 }
 

@@ -63,6 +63,7 @@ fn table(id: u64, name: &str) -> TableDefinition {
         key: vec![4],
         unique: vec![vec![4]],
         options: BTreeMap::new(),
+        indexes: vec![StoredIndex { name: "i".to_string(), columns: vec![4] }],
         version: 7,
         last_column: 4,
     }

@@ -2,6 +2,7 @@
 
 mod after;
 mod define;
+mod index;
 mod past;
 mod publish;
 mod query;
@@ -52,6 +53,10 @@ pub(crate) async fn statement(session: &Session, statement: Statement, request: 
             Box::pin(table::create_table(session, name, table, query, exists)).await
         }
         Statement::AlterTable { name, change } => Box::pin(table::alter_table(session, name, change)).await,
+        Statement::CreateIndex { name, table, columns, exists } => {
+            Box::pin(index::create(session, name, table, columns, exists)).await
+        }
+        Statement::DropIndex { name, if_exists } => Box::pin(index::drop(session, &name, if_exists)).await,
         Statement::DropTable { name, if_exists, cascade } => {
             Box::pin(table::drop_table(session, name, if_exists, cascade)).await
         }

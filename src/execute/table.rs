@@ -231,6 +231,7 @@ fn table(
         key,
         unique,
         checks,
+        indexes: Vec::new(),
         options: spec.options.iter().cloned().collect(),
         version: 1,
     })
@@ -354,6 +355,9 @@ fn drop_column(table: &mut TableDefinition, column: &str) -> Result<()> {
     if table.unique.iter().any(|columns| columns.contains(&id)) {
         return Err(Error::fix(SqlState::DEPENDENTS, format!("column \"{column}\" is part of a unique constraint")));
     }
+    if let Some(index) = table.indexes.iter().find(|index| index.columns.contains(&id)) {
+        return Err(Error::fix(SqlState::DEPENDENTS, format!("index \"{}\" is on column \"{column}\"", index.name)));
+    }
     refuse_named(table, column)?;
     if table.columns.len() == 1 {
         return Err(
@@ -372,7 +376,7 @@ fn rename_column(table: &mut TableDefinition, from: &str, to: &str) -> Result<()
     Ok(())
 }
 
-fn place(table: &TableDefinition, column: &str) -> Result<usize> {
+pub(super) fn place(table: &TableDefinition, column: &str) -> Result<usize> {
     table.columns.iter().position(|known| known.field.name() == column).ok_or_else(|| {
         Error::fix(SqlState::NO_COLUMN, format!("column \"{column}\" of table {} does not exist", table.full_name()))
     })
@@ -492,7 +496,12 @@ fn refuse_other(catalogs: &Catalogs, name: &TableName) -> Result<()> {
     }
 }
 
-fn defined_table(engine: &Inner, catalogs: &Catalogs, context: &ReadContext, name: &Name) -> Result<TableName> {
+pub(super) fn defined_table(
+    engine: &Inner,
+    catalogs: &Catalogs,
+    context: &ReadContext,
+    name: &Name,
+) -> Result<TableName> {
     match Resolver::new(engine, catalogs, context).target(&reference(name), false)? {
         Target::Dataset(name) if catalogs.tables.contains_key(&name) => Ok(name),
         Target::Dataset(name) => {
@@ -522,6 +531,6 @@ fn writer(catalogs: &Catalogs, name: &TableName) -> Result<Arc<dyn Writer>> {
     })
 }
 
-fn missing(name: &TableName) -> Error {
+pub(super) fn missing(name: &TableName) -> Error {
     Error::fix(SqlState::NO_TABLE, format!("table {name} does not exist"))
 }

@@ -46,6 +46,12 @@ impl Reader<'_> {
             ["alter", "catalog", _] => self.alter_catalog(),
             ["drop", "catalog", _] => self.drop_catalog(),
             ["drop", kind @ ("view" | "topic" | "table"), _] => self.drop(kind),
+            ["create", "index", _] => self.create_index(),
+            ["drop", "index", _] => {
+                self.skip(2);
+                let if_exists = self.if_exists()?;
+                Ok(Statement::DropIndex { name: self.identifier()?, if_exists })
+            }
             ["alter", "table", _] => self.alter_table(),
             ["copy", _, _] => self.copy(),
             ["check", "catalog", _] => {

@@ -33,6 +33,10 @@ pub(crate) enum Statement {
     CreateTable { name: Name, table: TableSpec, query: Option<Query>, exists: IfExists },
     /// `ALTER TABLE name ADD COLUMN column type`, `DROP COLUMN column`, `RENAME COLUMN column TO other`, `RENAME TO other`.
     AlterTable { name: Name, change: TableChange },
+    /// `CREATE INDEX [IF NOT EXISTS] name ON table (column, ...)`: ordered, over a table of Polder's own.
+    CreateIndex { name: String, table: Name, columns: Vec<String>, exists: IfExists },
+    /// `DROP INDEX [IF EXISTS] name`.
+    DropIndex { name: String, if_exists: bool },
     /// `DROP TABLE [IF EXISTS] name [CASCADE]`.
     DropTable { name: Name, if_exists: bool, cascade: bool },
     /// `INSERT INTO table [(columns)] query [ON CONFLICT [(columns)] DO NOTHING | DO UPDATE SET column = expression, ... [WHERE
@@ -234,6 +238,8 @@ impl Statement {
             | Self::CreateTable { .. }
             | Self::AlterTable { .. }
             | Self::DropTable { .. }
+            | Self::CreateIndex { .. }
+            | Self::DropIndex { .. }
             | Self::Copy { .. }
             | Self::Begin { .. } => InTransaction::Never,
         }

@@ -253,6 +253,7 @@ fn definition(name: &str, rows: &Schema, schema: String) -> DatasetDefinition {
         key: vec![ColumnId("c0".into())],
         unique: Vec::new(),
         identity: None,
+        indexes: Vec::new(),
         options: BTreeMap::new(),
     }
 }

@@ -22,7 +22,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use polder_catalog::{
-    CatalogName, ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Error, Kind, Position, Result, SqlState,
+    CatalogName, ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Error, IndexDefinition, Kind, Position,
+    Result, SqlState,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +68,7 @@ struct StoredTable {
     key: Vec<String>,
     unique: Vec<Vec<String>>,
     identity: Option<String>,
+    indexes: Vec<StoredIndex>,
     options: BTreeMap<String, String>,
     next: u64,
     next_identity: i64,
@@ -78,6 +80,12 @@ struct StoredTable {
 struct StoredColumn {
     id: String,
     options: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredIndex {
+    name: String,
+    columns: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -179,6 +187,7 @@ impl<'a> Files<'a> {
         let ids = |ids: &[ColumnId]| ids.iter().map(ToString::to_string).collect();
         let column =
             |column: &ColumnDefinition| StoredColumn { id: column.id.to_string(), options: column.options.clone() };
+        let index = |index: &IndexDefinition| StoredIndex { name: index.name.clone(), columns: ids(&index.columns) };
         Ok(StoredTable {
             id: definition.id.to_string(),
             schema: definition.schema.clone(),
@@ -188,6 +197,7 @@ impl<'a> Files<'a> {
             key: ids(&definition.key),
             unique: definition.unique.iter().map(|columns| ids(columns)).collect(),
             identity: definition.identity.as_ref().map(ToString::to_string),
+            indexes: definition.indexes.iter().map(index).collect(),
             options: definition.options.clone(),
             next: table.next_number(),
             next_identity: table.next_identity(),
@@ -208,6 +218,7 @@ fn restore(folder: &Path, catalog: &CatalogName, stored: &StoredTable, version: 
         options: column.options.clone(),
     });
     let ids = |ids: &Vec<String>| ids.iter().map(|id| ColumnId(id.as_str().into())).collect();
+    let index = |index: &StoredIndex| IndexDefinition { name: index.name.clone(), columns: ids(&index.columns) };
     let definition = DatasetDefinition {
         id: DatasetId(stored.id.as_str().into()),
         schema: stored.schema.clone(),
@@ -216,6 +227,7 @@ fn restore(folder: &Path, catalog: &CatalogName, stored: &StoredTable, version: 
         key: ids(&stored.key),
         unique: stored.unique.iter().map(ids).collect(),
         identity: stored.identity.as_ref().map(|id| ColumnId(id.as_str().into())),
+        indexes: stored.indexes.iter().map(index).collect(),
         options: stored.options.clone(),
     };
     let deleted = stored.deleted.as_ref().map(|file| read_file(folder, file)).transpose()?.unwrap_or_default();

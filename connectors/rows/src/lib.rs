@@ -21,6 +21,7 @@ mod checkpoint;
 mod chunk;
 mod history;
 mod index;
+mod ordered;
 mod part;
 mod path;
 mod plan;

@@ -3,6 +3,7 @@
 use crate::path::Keys;
 use crate::table::{Table, defect};
 use arrow::array::{Int64Array, RecordBatch};
+use arrow::row::Rows;
 use polder_catalog::{ChangePart, Error, Result, SqlState};
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ pub(crate) struct Part {
     pub(crate) rows: RecordBatch,
     pub(crate) weights: Int64Array,
     pub(crate) keys: Vec<Keys>,
+    /// And in every ordered index.
+    pub(crate) ordered: Vec<Rows>,
 }
 
 impl Part {
@@ -37,7 +40,8 @@ impl Part {
                 .with_source(defect(&error))
         })?;
         let keys = table.paths.iter().map(|path| path.keys(&rows)).collect::<Result<_>>()?;
-        Ok(Self { rows, weights, keys })
+        let ordered = table.indexes.iter().map(|index| index.keys(&rows)).collect::<Result<_>>()?;
+        Ok(Self { rows, weights, keys, ordered })
     }
 
     /// The places of the rows that are added, or of those that go.

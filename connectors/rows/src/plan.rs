@@ -17,6 +17,9 @@ pub(crate) struct Planned {
     pub(crate) gone: Vec<u64>,
     /// The hashes of what goes, for each path: hash and number.
     pub(crate) gone_hashes: Vec<Vec<(u64, u64)>>,
+    /// The entries of what goes, and the keys of what is added, for each ordered index.
+    pub(crate) gone_entries: Vec<Vec<(Box<[u8]>, u64)>>,
+    pub(crate) added_keys: Vec<Vec<Box<[u8]>>>,
     pub(crate) added: Vec<RecordBatch>,
     /// The hashes of the rows that are added, for each path; none for a row that has no key there.
     pub(crate) added_hashes: Vec<Vec<Option<u64>>>,
@@ -30,6 +33,8 @@ pub(crate) fn plan(table: &Table, parts: &[Part]) -> Result<Planned> {
     let readers: Vec<Reader<'_>> = table.paths.iter().map(Path::read).collect();
     let (mut planned, mut gone) = (Planned::default(), Gone::default());
     planned.gone_hashes = vec![Vec::new(); table.paths.len()];
+    planned.gone_entries = vec![Vec::new(); table.indexes.len()];
+    planned.added_keys = vec![Vec::new(); table.indexes.len()];
     let mut added = Added::new(table.has_key());
     for part in parts {
         for at in part.places(false) {
@@ -44,6 +49,9 @@ pub(crate) fn plan(table: &Table, parts: &[Part]) -> Result<Planned> {
                 if keys.has(at) {
                     hashes.push((keys.hashes[at], number));
                 }
+            }
+            for (entries, keys) in planned.gone_entries.iter_mut().zip(&part.ordered) {
+                entries.push((keys.row(at).as_ref().into(), number));
             }
         }
     }
@@ -73,6 +81,11 @@ pub(crate) fn plan(table: &Table, parts: &[Part]) -> Result<Planned> {
             }
         }
         planned.added_hashes.push(hashes);
+    }
+    for (part, kept) in parts.iter().zip(&kept) {
+        for (added, keys) in planned.added_keys.iter_mut().zip(&part.ordered) {
+            added.extend((0..kept.len()).filter(|row| kept[*row]).map(|row| keys.row(row).as_ref().into()));
+        }
     }
     for (part, kept) in parts.iter().zip(kept) {
         let rows = match kept.iter().all(|kept| *kept) {

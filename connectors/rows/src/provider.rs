@@ -1,5 +1,6 @@
 //! The scan verb: a table as DataFusion sees it, and the stream of its rows.
 
+use crate::ordered::{Ordered, Wanted};
 use crate::path::{Kind, Path};
 use crate::reads::{Condition, Snapshot};
 use crate::table::{Table, defect};
@@ -48,11 +49,70 @@ impl RowsTable {
     fn key_column(&self, name: &str, value: &ScalarValue) -> Option<(usize, ScalarValue)> {
         let at = self.table.schema.index_of(name).ok()?;
         let same_type = value.data_type() == *self.table.schema.field(at).data_type();
-        (same_type && !value.is_null()).then(|| (at, value.clone()))
+        // -0 and 0 are equal, and two keys.
+        (same_type && !value.is_null() && !value.data_type().is_floating()).then(|| (at, value.clone()))
     }
 
-    fn is_in_key(&self, column: usize) -> bool {
-        self.table.paths.iter().any(|path| path.kind != Kind::Whole && path.columns.contains(&column))
+    /// A column, how a filter compares it, and with what.
+    fn compared(&self, filter: &Expr) -> Option<(usize, Operator, ScalarValue)> {
+        let Expr::BinaryExpr(BinaryExpr { left, op, right }) = filter else { return None };
+        let (name, op, value) = match (left.as_ref(), right.as_ref()) {
+            (Expr::Column(column), Expr::Literal(value, _)) => (&column.name, *op, value),
+            (Expr::Literal(value, _), Expr::Column(column)) => (&column.name, op.swap()?, value),
+            _ => return None,
+        };
+        let (at, value) = self.key_column(name, value)?;
+        matches!(op, Operator::Eq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
+            .then_some((at, op, value))
+    }
+
+    /// What the filters ask of an index: values of its first columns, then bounds of the next one.
+    fn wanted(&self, index: &Ordered, compared: &[(usize, Operator, ScalarValue)]) -> Wanted {
+        let mut wanted = Wanted::default();
+        for column in index.columns.iter() {
+            let find = |ops: &[Operator]| {
+                let found = compared.iter().find(|(at, op, _)| at == column && ops.contains(op));
+                found.map(|(_, op, value)| (*op, value.clone()))
+            };
+            if let Some((_, value)) = find(&[Operator::Eq]) {
+                wanted.equal.push(value);
+                continue;
+            }
+            let from = find(&[Operator::Gt, Operator::GtEq]);
+            let to = find(&[Operator::Lt, Operator::LtEq]);
+            wanted.from = from.map(|(op, value)| (value, op == Operator::GtEq));
+            wanted.to = to.map(|(op, value)| (value, op == Operator::LtEq));
+            break;
+        }
+        wanted
+    }
+
+    /// The rows that the best of the indexes finds, if that is worth it: far fewer than there are.
+    fn by_index(&self, filters: &[Expr]) -> Result<Option<Lookup>> {
+        if !self.context.pushdown() || self.table.indexes.is_empty() {
+            return Ok(None);
+        }
+        let compared: Vec<_> = filters.iter().filter_map(|filter| self.compared(filter)).collect();
+        let max = (self.table.row_count() / ROWS_SHARE_MAX).max(ROWS_ALWAYS);
+        let mut best: Option<Lookup> = None;
+        for index in &self.table.indexes {
+            let wanted = self.wanted(index, &compared);
+            if !wanted.is_any() {
+                continue;
+            }
+            let max = best.as_ref().map_or(max, |best| best.count().saturating_sub(1));
+            if let Some(numbers) = index.find(&wanted, self.table.read_version(), max)? {
+                best = Some(Lookup::Index { name: Arc::clone(&index.name), numbers: numbers.into() });
+            }
+        }
+        Ok(best)
+    }
+
+    /// Whether a comparison of a column may lead to rows.
+    fn is_found_by(&self, column: usize, op: Operator) -> bool {
+        let mut paths = self.table.paths.iter().filter(|path| path.kind != Kind::Whole);
+        op == Operator::Eq && paths.any(|path| path.columns.contains(&column))
+            || self.table.indexes.iter().any(|index| index.columns.contains(&column))
     }
 
     /// The path by which the filters ask for one row, and its key, if they say all of it.
@@ -64,7 +124,7 @@ impl RowsTable {
         let value = |at: &usize| known.iter().find(|(column, _)| column == at).map(|(_, value)| value.clone());
         let key = |path: &Path| path.columns.iter().map(value).collect::<Option<Vec<_>>>();
         let unique = self.table.paths.iter().enumerate().filter(|(_, path)| path.kind != Kind::Whole);
-        unique.filter_map(|(path, known)| Some(Lookup { path, key: key(known)? })).next()
+        unique.filter_map(|(path, known)| Some(Lookup::Key { path, key: key(known)? })).next()
     }
 
     /// Notes what is read, if anybody will ask: the rows that meet the filters.
@@ -80,13 +140,27 @@ impl RowsTable {
     }
 }
 
-/// One row, by a key.
+/// Some rows, without reading the others.
 #[derive(Clone, Debug)]
-struct Lookup {
-    /// Its place among those of the table.
-    path: usize,
-    key: Vec<ScalarValue>,
+enum Lookup {
+    /// One, by a key; the path's place among those of the table.
+    Key { path: usize, key: Vec<ScalarValue> },
+    /// Those that an index has found.
+    Index { name: Arc<str>, numbers: Arc<[u64]> },
 }
+
+impl Lookup {
+    fn count(&self) -> usize {
+        match self {
+            Self::Key { .. } => 1,
+            Self::Index { numbers, .. } => numbers.len(),
+        }
+    }
+}
+
+/// An index is used if it finds at most one row in so many, or so many rows.
+const ROWS_SHARE_MAX: usize = 16;
+const ROWS_ALWAYS: usize = 1024;
 
 /// The filters of a scan name the table; its schema does not.
 fn unqualified(filter: Expr) -> Result<Expr> {
@@ -130,7 +204,7 @@ impl TableProvider for RowsTable {
     /// A key leads to its row, and what is read is noted with its condition; both are checked where the rows arrive.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let is_taken = |filter: &Expr| {
-            self.context.pushdown() && self.key_of(filter).is_some_and(|(at, _)| self.is_in_key(at))
+            self.context.pushdown() && self.compared(filter).is_some_and(|(at, op, _)| self.is_found_by(at, op))
                 || self.snapshot.is_noted() && is_plain(filter)
         };
         let support = |filter: &&Expr| match is_taken(filter) {
@@ -149,10 +223,14 @@ impl TableProvider for RowsTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         self.note(session, filters)?;
         let projection = projection.cloned().unwrap_or_else(|| (0..self.table.schema.fields().len()).collect());
+        let lookup = match self.lookup(filters) {
+            Some(key) => Some(key),
+            None => self.by_index(filters)?,
+        };
         let scan = RowsScan {
             schema: Arc::new(self.table.schema.project(&projection)?),
             table: Arc::clone(&self.table),
-            lookup: self.lookup(filters),
+            lookup,
             limit: limit.filter(|_| filters.is_empty() && self.context.pushdown()),
             partitions: self.context.partitions().clamp(1, self.table.chunks.len().max(1)),
             projection,
@@ -183,7 +261,8 @@ impl Scan for RowsScan {
         let limit = self.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
         let how = match &self.lookup {
             None => format!("{} rows in {} chunks", self.table.row_count(), self.table.chunks.len()),
-            Some(Lookup { path, key }) => {
+            Some(Lookup::Index { name, numbers }) => format!("by index {name}: {} entries", numbers.len()),
+            Some(Lookup::Key { path, key }) => {
                 let key: Vec<_> = key.iter().map(ToString::to_string).collect();
                 format!("by {} ({})", self.table.name_of(*path), key.join(", "))
             }
@@ -198,7 +277,7 @@ impl Scan for RowsScan {
     fn statistics(&self) -> Statistics {
         let rows = self.table.row_count();
         let num_rows = match (&self.lookup, self.limit) {
-            (Some(_), _) => Precision::Inexact(1),
+            (Some(lookup), _) => Precision::Inexact(lookup.count()),
             (None, Some(limit)) => Precision::Inexact(rows.min(limit)),
             (None, None) => Precision::Exact(rows),
         };
@@ -247,12 +326,20 @@ struct Rows {
 
 impl Rows {
     fn next(&mut self) -> Result<Option<RecordBatch>> {
-        if let Some(Lookup { path, key }) = self.lookup.take() {
-            let key = key.iter().map(|value| value.to_array()).collect::<Result<Vec<ArrayRef>>>()?;
-            if let Some(found) = self.table.look_up(&self.table.paths[path], &key)? {
-                // Nothing else is read.
+        match self.lookup.take() {
+            None => {}
+            Some(Lookup::Key { path, key }) => {
+                let key = key.iter().map(|value| value.to_array()).collect::<Result<Vec<ArrayRef>>>()?;
+                if let Some(found) = self.table.look_up(&self.table.paths[path], &key)? {
+                    // Nothing else is read.
+                    self.chunk = usize::MAX;
+                    self.found = found;
+                }
+            }
+            Some(Lookup::Index { numbers, .. }) => {
                 self.chunk = usize::MAX;
-                self.found = found;
+                self.found = self.table.rows_of(&numbers)?;
+                self.found.reverse();
             }
         }
         while self.left > 0 {

@@ -2,11 +2,12 @@
 
 use crate::chunk::Chunk;
 use crate::history::History;
+use crate::ordered::{Ordered, indexes_of};
 use crate::part::Part;
 use crate::path::{Keys, Kind, Path, paths_of};
 use crate::plan::{Planned, plan};
-use arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
-use arrow::compute::max;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array, new_null_array};
+use arrow::compute::{max, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use polder_catalog::{CatalogName, DatasetDefinition, Error, Result};
@@ -25,6 +26,7 @@ pub(crate) struct Table {
     pub(crate) schema: SchemaRef,
     /// The first finds every row, the others those that a constraint compares.
     pub(crate) paths: Vec<Path>,
+    pub(crate) indexes: Vec<Ordered>,
     pub(crate) chunks: Vec<Arc<Chunk>>,
     /// The number of the next row.
     next: u64,
@@ -52,6 +54,7 @@ impl Table {
         Ok(Self {
             catalog: catalog.clone(),
             paths: paths_of(&definition, &schema, version)?,
+            indexes: indexes_of(&definition, &schema, version)?,
             identity: identity_of(&definition).map(|column| Identity { column, next: Arc::new(AtomicI64::new(1)) }),
             definition: Arc::new(definition),
             schema,
@@ -174,7 +177,8 @@ impl Table {
     /// A version that a transaction changes without anybody else seeing it.
     pub(crate) fn private(&self, version: u64) -> Self {
         let paths = self.paths.iter().map(|path| path.private(version)).collect();
-        Self { paths, next: OWN_NUMBERS, base: Some(self.version), ..self.clone() }
+        let indexes = self.indexes.iter().map(Ordered::private).collect();
+        Self { paths, indexes, next: OWN_NUMBERS, base: Some(self.version), ..self.clone() }
     }
 
     pub(crate) fn is_private(&self) -> bool {
@@ -208,6 +212,7 @@ impl Table {
         }
         let table = Self { chunks, next, ..self };
         table.paths.iter().try_for_each(|path| table.fill(path))?;
+        table.indexes.iter().try_for_each(|index| table.fill_index(index))?;
         Ok(table)
     }
 
@@ -233,6 +238,11 @@ impl Table {
             let numbers = before.next..;
             let added = numbers.zip(&planned.added_hashes[at]).filter_map(|(number, hash)| Some(((*hash)?, number)));
             path.change(self.version, gone, added);
+        }
+        for (at, index) in self.indexes.iter().enumerate() {
+            let gone = planned.gone_entries[at].iter().cloned();
+            let added = (before.next..).zip(&planned.added_keys[at]).map(|(number, key)| (key.clone(), number));
+            index.change(self.version, gone, added);
         }
         planned.added.iter().for_each(|rows| self.note_numbers(rows));
         if self.base.is_none() {
@@ -290,6 +300,8 @@ impl Table {
         };
         let chunks = self.chunks.iter().map(|chunk| chunk.with_columns(&schema, moved).map(Arc::new));
         let chunks = chunks.collect::<Result<Vec<_>, _>>().map_err(|error| defect(&error))?;
+        let mut indexes = indexes_of(&definition, &schema, version)?;
+        let fresh: Vec<bool> = indexes.iter_mut().map(|index| !index.take_over(&self.indexes)).collect();
         let mut unlike = Vec::new();
         for path in &mut paths {
             match self.paths.iter().find(|known| known.is_like(path)) {
@@ -304,8 +316,10 @@ impl Table {
         let definition = Arc::new(definition);
         // What was read under other columns cannot be compared with what comes.
         let history = Arc::new(Mutex::new(History::since(version)));
-        let table = Self { definition, schema, paths, chunks, version, history, identity, ..self.clone() };
+        let table = Self { definition, schema, paths, indexes, chunks, version, history, identity, ..self.clone() };
         unlike.iter().try_for_each(|path| table.fill(path))?;
+        let fresh = table.indexes.iter().zip(fresh).filter(|(_, fresh)| *fresh);
+        fresh.map(|(index, _)| index).try_for_each(|index| table.fill_index(index))?;
         Ok(table)
     }
 
@@ -314,8 +328,10 @@ impl Table {
     pub(crate) fn restored(&self, version: u64) -> Result<Self> {
         let paths = paths_of(&self.definition, &self.schema, version)?;
         let history = Arc::new(Mutex::new(History::since(version)));
-        let table = Self { paths, history, version, ..self.clone() };
+        let indexes = indexes_of(&self.definition, &self.schema, version)?;
+        let table = Self { paths, indexes, history, version, ..self.clone() };
         table.paths.iter().try_for_each(|path| table.fill(path))?;
+        table.indexes.iter().try_for_each(|index| table.fill_index(index))?;
         Ok(table)
     }
 
@@ -326,6 +342,35 @@ impl Table {
             path.change(self.version, std::iter::empty(), here.map(|(number, place)| (keys.hashes[place], number)));
         }
         Ok(())
+    }
+}
+
+impl Table {
+    fn fill_index(&self, index: &Ordered) -> Result<()> {
+        for chunk in &self.chunks {
+            let keys = index.keys(chunk.rows())?;
+            let here = chunk.numbers().map(|(number, place)| (keys.row(place).as_ref().into(), number));
+            index.change(self.version, std::iter::empty(), here);
+        }
+        Ok(())
+    }
+
+    /// The rows with these numbers, as far as they are there: in the order of the numbers, those of a chunk together.
+    pub(crate) fn rows_of(&self, numbers: &[u64]) -> Result<Vec<RecordBatch>> {
+        let mut numbers = numbers.to_vec();
+        numbers.sort_unstable();
+        let places = numbers.iter().filter_map(|number| self.locate(*number));
+        let mut by_chunk: Vec<(usize, Vec<u64>)> = Vec::new();
+        for (chunk, place) in places {
+            match by_chunk.last_mut() {
+                Some((last, places)) if *last == chunk => places.push(place as u64),
+                _ => by_chunk.push((chunk, vec![place as u64])),
+            }
+        }
+        let taken = by_chunk.into_iter().map(|(chunk, places)| {
+            take_record_batch(self.chunks[chunk].rows(), &UInt64Array::from(places)).map_err(|error| defect(&error))
+        });
+        taken.collect()
     }
 }
 

@@ -1,14 +1,16 @@
 //! Tables are what a map says, whatever entries made them, also for those who began to read before.
 
 use crate::chunk::Chunk;
+use crate::ordered::Wanted;
 use crate::reads::{Condition, Reads, Snapshot};
 use crate::store::{Changes, Proposal, State, Store};
 use crate::table::Table;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use datafusion_common::ScalarValue;
 use polder_catalog::{
-    CatalogName, ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Definition, Offset, Position, ShardName,
-    SqlState, WEIGHT_COLUMN,
+    CatalogName, ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Definition, IndexDefinition, Offset,
+    Position, ShardName, SqlState, WEIGHT_COLUMN,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ fn definition(key: &[&str]) -> DatasetDefinition {
         columns: vec![column("k", DataType::Int64, false), column("v", DataType::Utf8, true)],
         unique: Vec::new(),
         identity: None,
+        indexes: Vec::new(),
         key: key.iter().map(|id| ColumnId((*id).into())).collect(),
         options: BTreeMap::new(),
     }
@@ -522,4 +525,67 @@ fn a_damaged_checkpoint_says_so_and_no_file_is_left_over() {
         std::fs::write(file, &whole).unwrap();
     }
     assert_alike(&desk.store, &restored(folder.path()).unwrap());
+}
+
+/// What a filter asks of the index on (v, k): v equal to something, or v in a range, or k in a range for one v.
+fn wanted_of(equal: bool, from: Option<(u32, bool)>, to: Option<(u32, bool)>) -> (Wanted, impl Fn(&Row) -> bool) {
+    let text = |value: u32| ScalarValue::Utf8(Some(value.to_string()));
+    let key = |value: u32| ScalarValue::Int64(Some(i64::from(value)));
+    let of = move |value: u32| if equal { key(value) } else { text(value) };
+    let wanted = Wanted {
+        equal: if equal { vec![text(1)] } else { Vec::new() },
+        from: from.map(|(value, included)| (of(value), included)),
+        to: to.map(|(value, included)| (of(value), included)),
+    };
+    let meets = move |row: &Row| {
+        let Some(value) = &row.1 else { return false };
+        let (value, bound): (String, fn(u32) -> String) = match equal {
+            true if value != "1" => return false,
+            true => (format!("{:09}", row.0), |bound| format!("{bound:09}")),
+            false => (value.clone(), |bound| bound.to_string()),
+        };
+        let above = from.is_none_or(|(from, included)| value > bound(from) || included && value == bound(from));
+        above && to.is_none_or(|(to, included)| value < bound(to) || included && value == bound(to))
+    };
+    (wanted, meets)
+}
+
+proptest! {
+    /// In every version, an index finds all rows that are wanted, and no live one that is not.
+    #[test]
+    fn an_index_finds_what_is_wanted(
+        steps in prop::collection::vec(prop::collection::vec((0i64..25, 0u32..25), 1..10), 1..12),
+        asked in prop::collection::vec(
+            (any::<bool>(), prop::option::of((0u32..25, any::<bool>())), prop::option::of((0u32..25, any::<bool>()))), 1..12,
+        ),
+    ) {
+        let mut desk = Desk::new(&["k"]);
+        let mut indexed = definition(&["k"]);
+        let columns = vec![ColumnId("v".into()), ColumnId("k".into())];
+        indexed.indexes.push(IndexDefinition { name: "i".to_string(), columns });
+        desk.define(Definition::Alter(indexed));
+        let mut versions = Vec::new();
+        for step in steps {
+            let there = sorted(&desk.store.shown());
+            let fresh: BTreeMap<i64, u32> = step.into_iter().collect();
+            let gone = there.iter().filter(|row| fresh.contains_key(&row.0)).map(|row| (row.clone(), -1));
+            let entry: Vec<_> = gone.chain(fresh.iter().map(|(key, value)| (row(*key, *value), 1))).collect();
+            desk.apply(&entry).unwrap();
+            versions.push(desk.store.shown());
+        }
+        for (equal, from, to) in asked {
+            let (wanted, meets) = wanted_of(equal, from, to);
+            if !wanted.is_any() {
+                continue;
+            }
+            for state in &versions {
+                let table = table(state);
+                let found = table.indexes[0].find(&wanted, table.read_version(), usize::MAX).unwrap().unwrap();
+                let mut found: Vec<Row> = table.rows_of(&found).unwrap().iter().flat_map(rows_of).collect();
+                found.sort();
+                prop_assert_eq!(found, sorted(state).into_iter().filter(&meets).collect::<Vec<_>>());
+                prop_assert!(table.indexes[0].find(&wanted, table.read_version(), 0).unwrap().is_none_or(|found| found.is_empty()));
+            }
+        }
+    }
 }

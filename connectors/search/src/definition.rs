@@ -160,6 +160,7 @@ impl StoredDefinition {
             columns: self.columns.into_iter().map(column).collect::<Result<_, _>>()?,
             unique: Vec::new(),
             identity: None,
+            indexes: Vec::new(),
             key: self.key.into_iter().map(|id| ColumnId(id.into())).collect(),
             options: self.options,
         })

@@ -42,6 +42,25 @@ impl Reader<'_> {
         Ok(Statement::CreateTable { name, table, query, exists })
     }
 
+    /// `CREATE INDEX [IF NOT EXISTS] name ON table (columns)`, with its head.
+    pub(super) fn create_index(&mut self) -> Result<Statement> {
+        self.skip(2);
+        let mut exists = IfExists::Refuse;
+        if self.accept("if") {
+            self.expect("not")?;
+            self.expect("exists")?;
+            exists = IfExists::Keep;
+        }
+        let name = self.identifier()?;
+        self.expect("on")?;
+        let table = self.name()?;
+        if self.accept("using") {
+            return Err(Error::fix(SqlState::NOT_SUPPORTED, "CREATE INDEX ... USING is not supported")
+                .with_hint("an index is ordered; for full-text search make a table in a search catalog"));
+        }
+        Ok(Statement::CreateIndex { name, table, columns: self.columns()?, exists })
+    }
+
     /// `ALTER TABLE`, with its head.
     pub(super) fn alter_table(&mut self) -> Result<Statement> {
         self.skip(2);

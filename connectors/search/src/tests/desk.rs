@@ -229,6 +229,7 @@ pub(super) fn table(name: &str, columns: Vec<ColumnDefinition>) -> DatasetDefini
         key,
         unique: Vec::new(),
         identity: None,
+        indexes: Vec::new(),
         options: BTreeMap::new(),
     }
 }

@@ -104,6 +104,7 @@ impl Subject for SearchSubject {
                 name: table.name.clone(),
                 unique: Vec::new(),
                 identity: None,
+                indexes: Vec::new(),
                 key: columns.iter().filter(is_key).map(|column| column.id.clone()).collect(),
                 columns,
                 options: BTreeMap::new(),
