@@ -6,8 +6,8 @@
 use crate::engine::Inner;
 use polder_catalog::{Error, Result};
 use std::path::PathBuf;
-use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -77,7 +77,7 @@ pub(crate) async fn write_if_due(engine: &Inner) -> Result<()> {
     if !commit.checkpoints.lags(end.offset.0) {
         return Ok(());
     }
-    let (tables, folder) = (commit.own().clone(), commit.checkpoints.folder());
+    let (tables, folder) = (Arc::clone(commit.own()), commit.checkpoints.folder());
     let requests = commit.requests().await?.snapshot(end.entries.0);
     let position = crate::commit::position([(polder_log::store::MAIN.to_string(), end.offset)]);
     let written = tokio::task::spawn_blocking(move || tables.checkpoint(&folder, &position, &requests));

@@ -74,7 +74,8 @@ impl Session {
         let words = Words { sql, values: &[] };
         let request = self.take_request(&statement, words)?;
         let (kind, writes) = (statement.in_transaction(), statement.writes());
-        self.guarded(kind, writes, words, self.run_statement(statement, request)).await
+        let run = Box::pin(self.run_statement(statement, request));
+        self.guarded(kind, writes, words, run).await
     }
 
     async fn run_statement(&self, statement: Statement, request: Option<Request>) -> Result<Outcome> {

@@ -61,7 +61,7 @@ pub(crate) async fn statement(session: &Session, statement: Statement, request: 
             Box::pin(table::drop_table(session, name, if_exists, cascade)).await
         }
         Statement::Insert { table, columns, query, conflict, returning } => {
-            Box::pin(write::insert(session, &table, &columns, query, conflict, &returning, request)).await
+            Box::pin(write::insert(session, &table, &columns, query, conflict.as_deref(), &returning, request)).await
         }
         Statement::Update { table, assignments, condition, returning } => {
             Box::pin(write::update(session, &table, assignments, condition, &returning, request)).await

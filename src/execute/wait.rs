@@ -5,6 +5,7 @@ use crate::requests::Request;
 use crate::session::{Outcome, Session};
 use crate::sql::Statement;
 use polder_catalog::{Error, Result, SqlState};
+use std::sync::Arc;
 
 /// `WAIT FOR 'request id'`.
 pub(super) async fn wait_for(session: &Session, id: &str) -> Result<Outcome> {
@@ -29,7 +30,7 @@ pub(crate) async fn without_waiting(
             .with_hint("SET request_id = '...' before it, then WAIT FOR that id; or RESET wait"));
     };
     let engine = session.engine.clone();
-    let requests = engine.0.commit.requests().await?.clone();
+    let requests = Arc::clone(engine.0.commit.requests().await?);
     requests.started(&request);
     let detached = Session::with_settings(engine.clone(), session.settings());
     let running = async move {

@@ -51,7 +51,7 @@ pub(super) async fn insert(
     name: &Name,
     columns: &[String],
     mut query: Query,
-    conflict: Option<OnConflict>,
+    conflict: Option<&OnConflict>,
     returning: &[SelectItem],
     request: Option<Request>,
 ) -> Result<Outcome> {
@@ -78,7 +78,7 @@ pub(super) async fn insert(
     }
     loop {
         let attempt = tries.next().await?;
-        let done = change::insert(attempt, columns, rows::Source::Query(&query), conflict.as_ref()).await;
+        let done = change::insert(attempt, columns, rows::Source::Query(&query), conflict).await;
         if let Some((_, written)) = tries.settle(done).await? {
             return Ok(outcome(written));
         }

@@ -43,7 +43,8 @@ impl Session {
         let words = Words { sql: &prepared.sql, values };
         let request = self.take_request(&prepared.statement, words)?;
         let (kind, writes) = (prepared.statement.in_transaction(), prepared.statement.writes());
-        self.guarded(kind, writes, words, self.run_bound(prepared, values, request)).await
+        let run = Box::pin(self.run_bound(prepared, values, request));
+        self.guarded(kind, writes, words, run).await
     }
 
     async fn run_bound(

@@ -45,7 +45,7 @@ pub(crate) enum Statement {
         table: Name,
         columns: Vec<String>,
         query: Query,
-        conflict: Option<OnConflict>,
+        conflict: Option<Box<OnConflict>>,
         returning: Vec<ast::SelectItem>,
     },
     /// `UPDATE table SET column = expression, ... [WHERE condition] [RETURNING ...]`.

@@ -338,7 +338,7 @@ pub(super) fn insert(insert: ast::Insert) -> Result<Statement> {
             .with_hint("DEFAULT VALUES is not supported")
     })?;
     let query = Query(DataFusionStatement::Statement(Box::new(ast::Statement::Query(source))));
-    let conflict = insert.on.map(on_conflict).transpose()?;
+    let conflict = insert.on.map(on_conflict).transpose()?.map(Box::new);
     Ok(Statement::Insert { table, columns, query, conflict, returning: insert.returning.unwrap_or_default() })
 }
 
