@@ -37,10 +37,23 @@ pub struct DatasetDefinition {
     pub unique: Vec<Vec<ColumnId>>,
     /// The column that gets a number of its own in each row, if there is one.
     pub identity: Option<ColumnId>,
+    /// What its rows refer to.
+    pub references: Vec<ForeignKey>,
     /// Ordered indexes.
     pub indexes: Vec<IndexDefinition>,
     /// Options of the dataset as a whole.
     pub options: BTreeMap<String, String>,
+}
+
+/// Columns whose values, unless one is NULL, are those of a key of another dataset, or of the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForeignKey {
+    /// The columns that refer.
+    pub columns: Vec<ColumnId>,
+    /// What they refer to.
+    pub dataset: DatasetId,
+    /// The columns of one of its keys, in the order of `columns`.
+    pub key: Vec<ColumnId>,
 }
 
 /// An ordered index of a dataset, as it is to be.

@@ -52,10 +52,14 @@ impl SqlState {
     pub const NOT_NULL: Self = Self(*b"23502");
     /// 23505: a key that is there already.
     pub const UNIQUE: Self = Self(*b"23505");
+    /// 23503: a row that refers to none, or that others refer to.
+    pub const FOREIGN_KEY: Self = Self(*b"23503");
     /// 23514: a row that a CHECK refuses.
     pub const CHECK: Self = Self(*b"23514");
     /// 428C9: a value for a column that is always generated.
     pub const GENERATED: Self = Self(*b"428C9");
+    /// 42830: a foreign key that refers to no key.
+    pub const NO_KEY: Self = Self(*b"42830");
     /// 42P10: no key or unique constraint has the columns that ON CONFLICT names.
     pub const NO_SUCH_KEY: Self = Self(*b"42P10");
     /// 25001: a statement that cannot stand in a transaction.

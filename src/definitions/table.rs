@@ -3,7 +3,7 @@
 use crate::catalogs::POLDER;
 use crate::sql::Identity;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, IndexDefinition};
+use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, ForeignKey, IndexDefinition};
 use polder_log::store::SchemaId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub(crate) struct TableDefinition {
     pub(crate) checks: Vec<StoredCheck>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) indexes: Vec<StoredIndex>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) references: Vec<StoredReference>,
     pub(crate) options: BTreeMap<String, String>,
     /// Names the columns as they are now, for the parts of entries; greater with each change of them.
     pub(crate) version: u32,
@@ -46,6 +48,14 @@ pub(crate) struct StoredColumn {
     pub(crate) default: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) identity: Option<Identity>,
+}
+
+/// `FOREIGN KEY`: ids of columns, of the table that they refer to, and of the columns of one of its keys, in the same order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredReference {
+    pub(crate) columns: Vec<u32>,
+    pub(crate) table: u64,
+    pub(crate) key: Vec<u32>,
 }
 
 /// `CREATE INDEX`: its name, and the ids of its columns.
@@ -96,6 +106,7 @@ impl TableDefinition {
             unique: self.unique.iter().map(|ids| ids.iter().map(|id| column_id(*id)).collect()).collect(),
             identity: self.identity().map(|column| column_id(column.id)),
             indexes: self.indexes.iter().map(StoredIndex::for_source).collect(),
+            references: self.references.iter().map(StoredReference::for_source).collect(),
             options: self.options.clone(),
         }
     }
@@ -103,6 +114,13 @@ impl TableDefinition {
     /// The column that gets a number of its own.
     pub(crate) fn identity(&self) -> Option<&StoredColumn> {
         self.columns.iter().find(|column| column.identity.is_some())
+    }
+}
+
+impl StoredReference {
+    fn for_source(&self) -> ForeignKey {
+        let ids = |ids: &[u32]| ids.iter().map(|id| column_id(*id)).collect();
+        ForeignKey { columns: ids(&self.columns), dataset: dataset_id(self.table), key: ids(&self.key) }
     }
 }
 

@@ -64,6 +64,7 @@ fn table(id: u64, name: &str) -> TableDefinition {
         unique: vec![vec![4]],
         options: BTreeMap::new(),
         indexes: vec![StoredIndex { name: "i".to_string(), columns: vec![4] }],
+        references: vec![StoredReference { columns: vec![4], table: 3, key: vec![4] }],
         version: 7,
         last_column: 4,
     }

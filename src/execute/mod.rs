@@ -6,6 +6,7 @@ mod index;
 mod past;
 mod publish;
 mod query;
+mod references;
 mod resolve;
 mod show;
 mod table;

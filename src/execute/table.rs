@@ -7,6 +7,7 @@ use crate::engine::Inner;
 use crate::execute::define::{done, drop_dependents};
 use crate::execute::publish::Defining;
 use crate::execute::query;
+use crate::execute::references;
 use crate::execute::resolve::{Resolver, Target, reference};
 use crate::execute::write::{self, Draft};
 use crate::plan::Planner;
@@ -160,7 +161,8 @@ pub(super) async fn create_table(
         Some(query) if spec.columns.is_empty() => write::schema_of(session, &context, query).await?,
         _ => types(session, &spec.columns).await?,
     };
-    let table = table(engine.next_dataset(), &name, &schema, &spec, writer.as_ref())?;
+    let mut table = table(engine.next_dataset(), &name, &schema, &spec, writer.as_ref())?;
+    table.references = references::of(engine, &catalogs, &context, &table, &spec.references)?;
     check_rules(engine, &context, &table)?;
     writer.check_definition(&table.for_source())?;
     let change = Change::CreateTable { table: table.clone() };
@@ -174,6 +176,7 @@ pub(super) async fn create_table(
     let mut defining = Defining::begin(session, &context).await?;
     refuse_table(&defining.catalogs, &name)?;
     self::writer(&defining.catalogs, &name)?;
+    references::still_hold(&defining.catalogs, &table)?;
     defining.catalogs.last_dataset = defining.catalogs.last_dataset.max(table.id);
     defining.catalogs.tables.insert(name, table.clone());
     let (entry, changes) = draft.finish()?;
@@ -232,6 +235,7 @@ fn table(
         unique,
         checks,
         indexes: Vec::new(),
+        references: Vec::new(),
         options: spec.options.iter().cloned().collect(),
         version: 1,
     })
@@ -241,11 +245,15 @@ fn table(
 fn check_rules(engine: &Inner, context: &ReadContext, table: &TableDefinition) -> Result<()> {
     let has_rules = |column: &StoredColumn| column.default.is_some() || column.identity.is_some();
     if !table.is_own() {
-        return match table.unique.is_empty() && table.checks.is_empty() && !table.columns.iter().any(has_rules) {
+        return match table.unique.is_empty()
+            && table.checks.is_empty()
+            && table.references.is_empty()
+            && !table.columns.iter().any(has_rules)
+        {
             true => Ok(()),
             false => Err(Error::fix(
                 SqlState::NOT_SUPPORTED,
-                "only tables of Polder's own have a default, an identity, UNIQUE or CHECK",
+                "only tables of Polder's own have a default, an identity, UNIQUE, CHECK or FOREIGN KEY",
             )),
         };
     }
@@ -303,7 +311,10 @@ pub(super) async fn alter_table(session: &Session, name: Name, change: TableChan
     let mut table = defining.catalogs.tables.remove(&name).ok_or_else(|| missing(&name))?;
     match change {
         TableChange::AddColumn(column) => add_column(session, &mut table, column, writer.as_ref()).await?,
-        TableChange::DropColumn(column) => drop_column(&mut table, &column)?,
+        TableChange::DropColumn(column) => {
+            references::refuse_column(&defining.catalogs, &table, &column)?;
+            drop_column(&mut table, &column)?;
+        }
         TableChange::RenameColumn { from, to } => rename_column(&mut table, &from, &to)?,
         TableChange::RenameTable(to) => table.name = to,
     }
@@ -332,7 +343,12 @@ async fn add_column(
         .with_hint("add it without NOT NULL"));
     }
     refuse_column(table, &column.name)?;
-    if column.unique || !column.checks.is_empty() || column.default.is_some() || column.identity.is_some() {
+    if column.unique
+        || !column.checks.is_empty()
+        || column.references.is_some()
+        || column.default.is_some()
+        || column.identity.is_some()
+    {
         return Err(Error::fix(
             SqlState::NOT_SUPPORTED,
             "a column is added without a default, an identity, UNIQUE or CHECK",
@@ -406,7 +422,8 @@ pub(super) async fn drop_table(session: &Session, name: Name, if_exists: bool, c
     let mut defining = Defining::begin(session, &context).await?;
     let stands_on = |target: &Target| matches!(target, Target::Dataset(table) if *table == name);
     drop_dependents(&mut defining, &context, &format!("table {name}"), cascade, stands_on)?;
-    defining.catalogs.tables.remove(&name).ok_or_else(|| missing(&name))?;
+    let table = defining.catalogs.tables.remove(&name).ok_or_else(|| missing(&name))?;
+    references::refuse_referred(&defining.catalogs, &table)?;
     if let Some(end) = defining.publish().await? {
         session.reached(&position([(MAIN.to_string(), end)]));
         engine.reached(name.catalog.as_str(), end, &context).await?;

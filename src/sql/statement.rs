@@ -28,7 +28,8 @@ pub(crate) enum Statement {
     /// `DROP TOPIC [IF EXISTS] name [CASCADE]`.
     DropTopic { name: Name, if_exists: bool, cascade: bool },
     /// `CREATE TABLE [IF NOT EXISTS] name (column type [NOT NULL] [PRIMARY KEY] [UNIQUE] [DEFAULT expression] [CHECK (condition)]
-    /// [GENERATED ALWAYS | BY DEFAULT AS IDENTITY] [WITH (option = 'value')], ..., [PRIMARY KEY | UNIQUE (columns)],
+    /// [GENERATED ALWAYS | BY DEFAULT AS IDENTITY] [REFERENCES table [(column)]] [WITH (option = 'value')], ...,
+    /// [PRIMARY KEY | UNIQUE (columns)], [FOREIGN KEY (columns) REFERENCES table [(columns)]],
     /// [CONSTRAINT name CHECK (condition)]) [WITH (...)] [AS query]`: here, or in a catalog that the log can write.
     CreateTable { name: Name, table: TableSpec, query: Option<Query>, exists: IfExists },
     /// `ALTER TABLE name ADD COLUMN column type`, `DROP COLUMN column`, `RENAME COLUMN column TO other`, `RENAME TO other`.
@@ -98,7 +99,17 @@ pub(crate) struct ColumnSpec {
     pub(crate) default: Option<String>,
     pub(crate) identity: Option<Identity>,
     pub(crate) checks: Vec<CheckSpec>,
+    pub(crate) references: Option<ReferenceSpec>,
     pub(crate) options: Vec<(String, String)>,
+}
+
+/// `FOREIGN KEY (columns) REFERENCES table [(columns)]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReferenceSpec {
+    pub(crate) columns: Vec<String>,
+    pub(crate) table: Name,
+    /// None for those of the primary key.
+    pub(crate) key: Vec<String>,
 }
 
 /// How a column gets a number of its own.
@@ -145,6 +156,7 @@ pub(crate) struct TableSpec {
     /// The names of each unique constraint.
     pub(crate) unique: Vec<Vec<String>>,
     pub(crate) checks: Vec<CheckSpec>,
+    pub(crate) references: Vec<ReferenceSpec>,
     pub(crate) options: Vec<(String, String)>,
 }
 

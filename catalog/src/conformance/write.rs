@@ -254,6 +254,7 @@ fn definition(name: &str, rows: &Schema, schema: String) -> DatasetDefinition {
         unique: Vec::new(),
         identity: None,
         indexes: Vec::new(),
+        references: Vec::new(),
         options: BTreeMap::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! `ON CONFLICT`: which of the rows that are inserted have a key that is there already.
 
-use crate::path::{Kind, Path};
+use crate::path::Path;
 use crate::reads::{Condition, Snapshot};
 use crate::table::Table;
 use arrow::array::RecordBatch;
@@ -45,7 +45,7 @@ impl Arbiter {
                 wanted == known
             })
         };
-        let unique = table.paths.iter().filter(|path| path.kind != Kind::Whole && is_meant(path));
+        let unique = table.paths.iter().filter(|path| path.kind.is_unique() && is_meant(path));
         let paths: Vec<_> = unique.map(|path| (path.clone(), HashSet::new())).collect();
         if paths.is_empty() && columns.is_some() {
             let message = format!("no key or unique constraint of table {} has just these columns", table.full_name());

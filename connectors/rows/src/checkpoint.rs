@@ -22,8 +22,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use polder_catalog::{
-    CatalogName, ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Error, IndexDefinition, Kind, Position,
-    Result, SqlState,
+    CatalogName, ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Error, ForeignKey, IndexDefinition, Kind,
+    Position, Result, SqlState,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +69,7 @@ struct StoredTable {
     unique: Vec<Vec<String>>,
     identity: Option<String>,
     indexes: Vec<StoredIndex>,
+    references: Vec<StoredReference>,
     options: BTreeMap<String, String>,
     next: u64,
     next_identity: i64,
@@ -86,6 +87,13 @@ struct StoredColumn {
 struct StoredIndex {
     name: String,
     columns: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredReference {
+    columns: Vec<String>,
+    dataset: String,
+    key: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -188,6 +196,11 @@ impl<'a> Files<'a> {
         let column =
             |column: &ColumnDefinition| StoredColumn { id: column.id.to_string(), options: column.options.clone() };
         let index = |index: &IndexDefinition| StoredIndex { name: index.name.clone(), columns: ids(&index.columns) };
+        let reference = |known: &ForeignKey| StoredReference {
+            columns: ids(&known.columns),
+            dataset: known.dataset.to_string(),
+            key: ids(&known.key),
+        };
         Ok(StoredTable {
             id: definition.id.to_string(),
             schema: definition.schema.clone(),
@@ -198,6 +211,7 @@ impl<'a> Files<'a> {
             unique: definition.unique.iter().map(|columns| ids(columns)).collect(),
             identity: definition.identity.as_ref().map(ToString::to_string),
             indexes: definition.indexes.iter().map(index).collect(),
+            references: definition.references.iter().map(reference).collect(),
             options: definition.options.clone(),
             next: table.next_number(),
             next_identity: table.next_identity(),
@@ -219,6 +233,11 @@ fn restore(folder: &Path, catalog: &CatalogName, stored: &StoredTable, version: 
     });
     let ids = |ids: &Vec<String>| ids.iter().map(|id| ColumnId(id.as_str().into())).collect();
     let index = |index: &StoredIndex| IndexDefinition { name: index.name.clone(), columns: ids(&index.columns) };
+    let reference = |stored: &StoredReference| ForeignKey {
+        columns: ids(&stored.columns),
+        dataset: DatasetId(stored.dataset.as_str().into()),
+        key: ids(&stored.key),
+    };
     let definition = DatasetDefinition {
         id: DatasetId(stored.id.as_str().into()),
         schema: stored.schema.clone(),
@@ -228,6 +247,7 @@ fn restore(folder: &Path, catalog: &CatalogName, stored: &StoredTable, version: 
         unique: stored.unique.iter().map(ids).collect(),
         identity: stored.identity.as_ref().map(|id| ColumnId(id.as_str().into())),
         indexes: stored.indexes.iter().map(index).collect(),
+        references: stored.references.iter().map(reference).collect(),
         options: stored.options.clone(),
     };
     let deleted = stored.deleted.as_ref().map(|file| read_file(folder, file)).transpose()?.unwrap_or_default();

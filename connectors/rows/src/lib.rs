@@ -27,6 +27,7 @@ mod path;
 mod plan;
 mod provider;
 mod reads;
+mod references;
 mod source;
 mod store;
 mod table;

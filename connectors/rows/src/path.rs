@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Unique,
     /// Rows may repeat.
     Whole,
+    /// Rows that refer to others, by what they refer to; those with NULL refer to nothing.
+    Reference,
 }
 
 /// What rows have in the columns of a path.
@@ -57,10 +59,24 @@ pub(crate) fn paths_of(definition: &DatasetDefinition, schema: &SchemaRef, versi
     };
     let unique = definition.unique.iter();
     let unique = unique.map(|columns| Path::new(Kind::Unique, columns, definition, schema, version));
-    std::iter::once(Ok(first)).chain(unique).collect()
+    let references = definition.references.iter();
+    let references = references.map(|known| Path::new(Kind::Reference, &known.columns, definition, schema, version));
+    std::iter::once(Ok(first)).chain(unique).chain(references).collect()
+}
+
+impl Kind {
+    /// Whether a key leads to one row.
+    pub(crate) fn is_unique(self) -> bool {
+        matches!(self, Self::Key | Self::Unique)
+    }
 }
 
 impl Path {
+    /// Whether it finds rows by just these columns, in this order.
+    pub(crate) fn is_by(&self, columns: &[ColumnId]) -> bool {
+        *self.ids == *columns
+    }
+
     fn new(
         kind: Kind,
         ids: &[ColumnId],
@@ -98,7 +114,8 @@ impl Path {
     pub(crate) fn keys_of(&self, columns: &[ArrayRef]) -> Result<Keys> {
         let rows = self.converter.convert_columns(columns).map_err(|error| defect(&error))?;
         let hashes = rows.iter().map(|key| index::hash(key.as_ref())).collect();
-        let has_nulls = self.kind == Kind::Unique && columns.iter().any(|column| column.null_count() > 0);
+        let may_be_null = matches!(self.kind, Kind::Unique | Kind::Reference);
+        let has_nulls = may_be_null && columns.iter().any(|column| column.null_count() > 0);
         let is_null = |row: usize| columns.iter().any(|column| column.is_null(row));
         let nulls = has_nulls.then(|| (0..rows.num_rows()).map(is_null).collect());
         Ok(Keys { rows, hashes, nulls })

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 #[derive(Default)]
 pub(crate) struct Planned {
     /// The numbers of the rows that go.
-    pub(crate) gone: Vec<u64>,
+    pub(crate) gone: HashSet<u64>,
     /// The hashes of what goes, for each path: hash and number.
     pub(crate) gone_hashes: Vec<Vec<(u64, u64)>>,
     /// The entries of what goes, and the keys of what is added, for each ordered index.
@@ -44,7 +44,7 @@ pub(crate) fn plan(table: &Table, parts: &[Part]) -> Result<Planned> {
                 continue;
             };
             gone.numbers.insert(number);
-            planned.gone.push(number);
+            planned.gone.insert(number);
             for (hashes, keys) in planned.gone_hashes.iter_mut().zip(&part.keys) {
                 if keys.has(at) {
                     hashes.push((keys.hashes[at], number));
@@ -68,7 +68,7 @@ pub(crate) fn plan(table: &Table, parts: &[Part]) -> Result<Planned> {
             let keys = &part.keys[at];
             for row in (0..kept.len()).filter(|row| kept[*row]) {
                 hashes.push(keys.has(row).then(|| keys.hashes[row]));
-                if path.kind == Kind::Whole || !keys.has(row) {
+                if !path.kind.is_unique() || !keys.has(row) {
                     continue;
                 }
                 let key = keys.rows.row(row);

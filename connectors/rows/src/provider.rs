@@ -1,7 +1,7 @@
 //! The scan verb: a table as DataFusion sees it, and the stream of its rows.
 
 use crate::ordered::{Ordered, Wanted};
-use crate::path::{Kind, Path};
+use crate::path::Path;
 use crate::reads::{Condition, Snapshot};
 use crate::table::{Table, defect};
 use arrow::array::{ArrayRef, RecordBatch};
@@ -110,7 +110,7 @@ impl RowsTable {
 
     /// Whether a comparison of a column may lead to rows.
     fn is_found_by(&self, column: usize, op: Operator) -> bool {
-        let mut paths = self.table.paths.iter().filter(|path| path.kind != Kind::Whole);
+        let mut paths = self.table.paths.iter().filter(|path| path.kind.is_unique());
         op == Operator::Eq && paths.any(|path| path.columns.contains(&column))
             || self.table.indexes.iter().any(|index| index.columns.contains(&column))
     }
@@ -123,7 +123,7 @@ impl RowsTable {
         let known: Vec<_> = filters.iter().filter_map(|filter| self.key_of(filter)).collect();
         let value = |at: &usize| known.iter().find(|(column, _)| column == at).map(|(_, value)| value.clone());
         let key = |path: &Path| path.columns.iter().map(value).collect::<Option<Vec<_>>>();
-        let unique = self.table.paths.iter().enumerate().filter(|(_, path)| path.kind != Kind::Whole);
+        let unique = self.table.paths.iter().enumerate().filter(|(_, path)| path.kind.is_unique());
         unique.filter_map(|(path, known)| Some(Lookup::Key { path, key: key(known)? })).next()
     }
 

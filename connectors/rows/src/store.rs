@@ -12,6 +12,7 @@
 
 use crate::part::Part;
 use crate::reads::{Reads, conflict};
+use crate::references;
 use crate::table::Table;
 use arrow::record_batch::RecordBatch;
 use polder_catalog::{CatalogName, DatasetId, Definition, Error, Position, Result, SqlState};
@@ -183,6 +184,8 @@ impl Store {
             let planned = table.check(parts)?;
             changed.push((Arc::new(table.changed(&planned, self.next_version())?), planned, parts));
         }
+        let plans = changed.iter().map(|(table, planned, parts)| (&table.definition.id, (planned, parts.as_slice())));
+        references::check(&next, &plans.collect())?;
         // From here on nothing can fail.
         for (table, planned, parts) in changed {
             if let Some(before) = next.tables.insert(table.definition.id.clone(), Arc::clone(&table)) {

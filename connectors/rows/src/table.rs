@@ -94,6 +94,7 @@ impl Table {
         match self.paths[path].kind {
             Kind::Key => "the primary key".to_string(),
             Kind::Whole => "the whole row".to_string(),
+            Kind::Reference => "what it refers to".to_string(),
             Kind::Unique => {
                 let columns = self.paths[path].columns.iter().map(|at| self.schema.field(*at).name().as_str());
                 format!("UNIQUE ({})", columns.collect::<Vec<_>>().join(", "))
@@ -251,7 +252,7 @@ impl Table {
         }
     }
 
-    fn delete(&mut self, gone: &[u64]) -> Result<(), ArrowError> {
+    fn delete(&mut self, gone: &HashSet<u64>) -> Result<(), ArrowError> {
         let mut places: HashMap<usize, Vec<usize>> = HashMap::new();
         for number in gone {
             if let Some((chunk, place)) = self.locate(*number) {

@@ -33,6 +33,7 @@ fn definition(key: &[&str]) -> DatasetDefinition {
         unique: Vec::new(),
         identity: None,
         indexes: Vec::new(),
+        references: Vec::new(),
         key: key.iter().map(|id| ColumnId((*id).into())).collect(),
         options: BTreeMap::new(),
     }

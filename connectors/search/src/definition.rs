@@ -161,6 +161,7 @@ impl StoredDefinition {
             unique: Vec::new(),
             identity: None,
             indexes: Vec::new(),
+            references: Vec::new(),
             key: self.key.into_iter().map(|id| ColumnId(id.into())).collect(),
             options: self.options,
         })

@@ -1,6 +1,7 @@
 //! The statements that define and write tables and topics.
 
 use super::{Reader, byte_offset, normalize, parser_error};
+use crate::sql::statement::ReferenceSpec;
 use crate::sql::statement::{
     CheckSpec, ColumnSpec, ConflictUpdate, CopySource, Identity, IfExists, Name, OnConflict, Query, Statement,
     TableChange, TableSpec,
@@ -16,9 +17,9 @@ impl Reader<'_> {
     /// `CREATE TOPIC`, after its head.
     pub(super) fn create_topic(&mut self, exists: IfExists) -> Result<Statement> {
         let name = self.name()?;
-        let TableSpec { columns, key, unique, checks, .. } = self.table_spec()?;
+        let TableSpec { columns, key, unique, checks, references, .. } = self.table_spec()?;
         let has_rules = |column: &ColumnSpec| column.default.is_some() || column.identity.is_some();
-        if !unique.is_empty() || !checks.is_empty() || columns.iter().any(has_rules) {
+        if !unique.is_empty() || !checks.is_empty() || !references.is_empty() || columns.iter().any(has_rules) {
             return Err(unsupported("a default, an identity, UNIQUE or CHECK of a topic"));
         }
         if !key.is_empty() {
@@ -157,8 +158,9 @@ impl Reader<'_> {
             }
             self.parser.parser.expect_token(&Token::Comma).map_err(parser_error)?;
         }
-        let TableSpec { columns, key, unique, .. } = &mut table;
-        let named = key.iter().chain(unique.iter().flatten());
+        let TableSpec { columns, key, unique, references, .. } = &mut table;
+        let referring = references.iter().flat_map(|known| &known.columns);
+        let named = key.iter().chain(unique.iter().flatten()).chain(referring);
         if let Some(name) = named.clone().find(|name| !columns.iter().any(|column| column.name == **name)) {
             return Err(Error::fix(SqlState::NO_COLUMN, format!("column \"{name}\" of the key does not exist")));
         }
@@ -186,8 +188,13 @@ impl Reader<'_> {
                 table.checks.push(self.check(name)?);
                 Ok(())
             }
-            ["foreign", "key"] => Err(unsupported("FOREIGN KEY")),
-            _ if name.is_some() => Err(self.unexpected("PRIMARY KEY, UNIQUE or CHECK")),
+            ["foreign", "key"] => {
+                self.skip(2);
+                let columns = self.columns()?;
+                table.references.push(self.references(columns)?);
+                Ok(())
+            }
+            _ if name.is_some() => Err(self.unexpected("PRIMARY KEY, UNIQUE, CHECK or FOREIGN KEY")),
             _ => {
                 let (column, is_key) = self.column_spec()?;
                 self.add_column(table, column, is_key)
@@ -208,6 +215,7 @@ impl Reader<'_> {
             table.unique.push(vec![column.name.clone()]);
         }
         table.checks.extend(column.checks.iter().cloned());
+        table.references.extend(column.references.iter().cloned());
         table.columns.push(column);
         Ok(())
     }
@@ -219,6 +227,23 @@ impl Reader<'_> {
         no_second_key(key)?;
         *key = self.columns()?;
         Ok(())
+    }
+
+    /// `REFERENCES table [(columns)] [ON DELETE | UPDATE NO ACTION | RESTRICT]`.
+    fn references(&mut self, columns: Vec<String>) -> Result<ReferenceSpec> {
+        self.expect("references")?;
+        let table = self.name()?;
+        let is_listed = self.parser.parser.peek_token().token == Token::LParen;
+        let key = if is_listed { self.columns()? } else { Vec::new() };
+        while self.accept("on") {
+            self.expect_any(&["delete", "update"])?;
+            if self.words(2) == ["no", "action"] {
+                self.skip(2);
+            } else if !self.accept("restrict") {
+                return Err(unsupported("an action of a foreign key"));
+            }
+        }
+        Ok(ReferenceSpec { columns, table, key })
     }
 
     /// `CHECK (condition)`.
@@ -250,6 +275,7 @@ impl Reader<'_> {
             default: None,
             identity: None,
             checks: Vec::new(),
+            references: None,
             options: Vec::new(),
         };
         let mut is_key = false;
@@ -277,7 +303,10 @@ impl Reader<'_> {
                     column.default = Some(self.words_of(|parser| parser.parse_subexpr(above_is))?);
                 }
                 ["generated", _] => column.identity = Some(self.identity()?),
-                ["references", _] => return Err(unsupported("REFERENCES")),
+                ["references", _] => {
+                    let columns = vec![column.name.clone()];
+                    column.references = Some(self.references(columns)?);
+                }
                 ["with", _] => {
                     self.skip(1);
                     column.options = self.options()?;

@@ -230,6 +230,7 @@ pub(super) fn table(name: &str, columns: Vec<ColumnDefinition>) -> DatasetDefini
         unique: Vec::new(),
         identity: None,
         indexes: Vec::new(),
+        references: Vec::new(),
         options: BTreeMap::new(),
     }
 }

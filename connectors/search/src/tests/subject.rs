@@ -105,6 +105,7 @@ impl Subject for SearchSubject {
                 unique: Vec::new(),
                 identity: None,
                 indexes: Vec::new(),
+                references: Vec::new(),
                 key: columns.iter().filter(is_key).map(|column| column.id.clone()).collect(),
                 columns,
                 options: BTreeMap::new(),
