@@ -53,6 +53,11 @@ pub trait Scan: fmt::Debug + Send + Sync {
         Statistics::new_unknown(&self.schema())
     }
 
+    /// Whether a transaction that reads this can tell, when it commits, that the rows are still the same.
+    fn is_noted(&self) -> bool {
+        false
+    }
+
     /// A scan like this one which asks for no more than `filters` want, read when its first stream is first polled: they are
     /// filled in while the query runs. None if the source has no use for them. The new scan has the schema and the
     /// partitions of this one; its rows are all those that are wanted, and may be more.
@@ -69,6 +74,8 @@ pub trait Scan: fmt::Debug + Send + Sync {
 pub struct ScanReport {
     /// The exact text or request, as planned.
     pub request: String,
+    /// Whether a transaction can tell later that the rows are still the same.
+    pub is_noted: bool,
     /// The columns whose keys narrow the request once the query has found them out.
     pub runtime_columns: Vec<String>,
     /// What they added to the request, if it has been sent: a column and its keys.
@@ -162,6 +169,7 @@ impl ScanExec {
         };
         ScanReport {
             request: self.scan.request(),
+            is_noted: self.scan.is_noted(),
             runtime_columns: self.runtime.as_ref().map(|runtime| runtime.filters.columns()).unwrap_or_default(),
             keys,
             kept_local: self.scan.kept_local(),

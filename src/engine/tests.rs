@@ -214,6 +214,29 @@ async fn a_prepared_statement_runs_with_other_values() {
     assert_eq!(rows[0].column(0).as_primitive::<arrow::datatypes::Float64Type>().value(0), 1.6);
 }
 
+/// Some delete rows that others refer to, at the same time; nobody is left without what he refers to.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_referred_to_does_not_go() {
+    let engine = Engine::builder().open().await.unwrap();
+    run(&engine, "CREATE TABLE parents (id BIGINT PRIMARY KEY)").await.unwrap();
+    run(&engine, "CREATE TABLE children (id BIGINT PRIMARY KEY, parent BIGINT REFERENCES parents)").await.unwrap();
+    run(&engine, "INSERT INTO parents SELECT * FROM generate_series(0, 9)").await.unwrap();
+    let tasks = (0..60).map(|task| {
+        let engine = engine.clone();
+        let sql = match task % 3 {
+            0 => format!("DELETE FROM parents WHERE id = {}", task / 3 % 10),
+            1 => format!("INSERT INTO children VALUES ({task}, {})", task / 3 % 10),
+            _ => format!("DELETE FROM children WHERE parent = {}", task / 3 % 10),
+        };
+        tokio::spawn(async move { run(&engine, &sql).await })
+    });
+    let done = futures::future::join_all(tasks).await;
+    let errors = done.into_iter().filter_map(|done| done.unwrap().err());
+    assert!(errors.map(|error| error.state()).all(|state| state == SqlState::FOREIGN_KEY));
+    let orphans = "SELECT count(*) FROM children WHERE parent NOT IN (SELECT id FROM parents)";
+    assert_eq!(run(&engine, orphans).await.unwrap(), ["0"]);
+}
+
 /// One request is sent by many at once, and by all again after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_takes_effect_once() {

@@ -32,7 +32,13 @@ pub(super) async fn explain(session: &Session, query: &Query, analyze: bool, ver
     let context = context(session);
     let _guard = context.cancellation().clone().drop_guard();
     let (planned, sources) = plan(session, query, &context).await?;
-    let mut explanation = Explanation { planned: &planned, sources: &sources, verbose, ran: None };
+    let mut explanation = Explanation {
+        planned: &planned,
+        sources: &sources,
+        verbose,
+        in_transaction: session.in_transaction(),
+        ran: None,
+    };
     if analyze {
         let stopwatch = session.engine.0.env.stopwatch();
         let rows = execute_stream(Arc::clone(&planned.physical), planned.state.task_ctx());

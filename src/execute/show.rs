@@ -1,6 +1,7 @@
 //! Statements that look: SHOW, DESCRIBE, CHECK CATALOG, and the system tables.
 
 use crate::catalogs::{Catalogs, Origin, POLDER, PUBLIC, SYSTEM};
+use crate::definitions::TableDefinition;
 use crate::engine::Inner;
 use crate::execute::query;
 use crate::execute::resolve::{Resolver, reference};
@@ -13,8 +14,10 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use futures::future::join_all;
-use polder_catalog::{CheckState, Error, ReadContext, Result, Source, SourceTable, SqlState, mark};
-use polder_log::store::Shard;
+use polder_catalog::{CheckState, Error, ReadContext, Result, Source, SourceTable, SqlState, TableName, mark};
+use polder_log::TopicDefinition;
+use polder_log::store::{MAIN, Shard};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 type Line<const N: usize> = [Option<String>; N];
@@ -237,7 +240,7 @@ pub(super) fn setting(session: &Session, name: &str) -> Result<Outcome> {
     Ok(rows(&["name", "value", "description"], lines.into_iter().map(|line| line.map(Some))))
 }
 
-const SYSTEM_TABLES: &[&str] = &["catalogs", "freshness", "log_shards", "requests", "views"];
+const SYSTEM_TABLES: &[&str] = &["catalogs", "datasets", "freshness", "log_shards", "requests", "views"];
 
 /// How far each catalog that follows the log is.
 fn freshness_lines(engine: &Inner) -> Vec<Line<4>> {
@@ -249,6 +252,44 @@ fn freshness_lines(engine: &Inner) -> Vec<Line<4>> {
         }
     };
     engine.followers.progress().into_iter().map(line).collect()
+}
+
+/// Tables and topics: which are systems of record, which follow the log, and how far they are.
+fn dataset_lines(engine: &Inner, catalogs: &Catalogs) -> Vec<Line<8>> {
+    let end = engine.commit.opened().map_or(0, |log| log.main().end().offset.0);
+    let progress: BTreeMap<String, Progress> = engine.followers.progress().into_iter().collect();
+    let table = |(name, table): (&TableName, &TableDefinition)| {
+        let head = [some(name.to_string()), some("table")];
+        if table.is_own() {
+            let frontier = some(format!("{MAIN}:{end}"));
+            let [dataset, kind] = head;
+            return [dataset, kind, some("system of record"), None, frontier, some("0"), some("current"), None];
+        }
+        let (frontier, lag, state, reason) = match progress.get(&table.catalog) {
+            Some(Progress::At(at)) => {
+                let lag = end.saturating_sub(at.0);
+                (Some(at.0), Some(lag), if lag == 0 { "current" } else { "following" }, None)
+            }
+            Some(Progress::Stalled { at, reason }) => {
+                (Some(at.0), Some(end.saturating_sub(at.0)), "stalled", Some(reason.to_string()))
+            }
+            Some(Progress::Starting) => (None, None, "starting", None),
+            None => (None, None, "not followed", None),
+        };
+        let [dataset, kind] = head;
+        let frontier = frontier.map(|at| format!("{MAIN}:{at}"));
+        let lag = lag.map(|lag| lag.to_string());
+        [dataset, kind, some("derived"), some(format!("log {MAIN}")), frontier, lag, some(state), reason]
+    };
+    let topic = |topic: &TopicDefinition| {
+        let log = engine.commit.opened();
+        let end = |shard: &String| Some(format!("{shard}:{}", log?.shard(shard)?.end().offset.0));
+        let frontier: Vec<_> = topic.shards.iter().filter_map(end).collect();
+        let name = format!("{POLDER}.{PUBLIC}.{}", topic.name);
+        let (record, frontier) = (some("system of record"), some(frontier.join(",")));
+        [some(name), some("topic"), record, None, frontier, some("0"), some("current"), None]
+    };
+    catalogs.tables.iter().map(table).chain(catalogs.topics.values().map(topic)).collect()
 }
 
 /// The statements that clients gave a name, as the log has them.
@@ -291,6 +332,10 @@ pub(super) async fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str
             batch(&["schema", "view", "definition"], views)
         }
         "freshness" => batch(&["catalog", "state", "offset", "reason"], freshness_lines(engine)),
+        "datasets" => batch(
+            &["dataset", "kind", "record", "inputs", "frontier", "lag_records", "state", "reason"],
+            dataset_lines(engine, catalogs),
+        ),
         "requests" => batch(
             &["request_id", "user", "state", "outcome", "end_offset", "committed_at"],
             request_lines(engine).await?,

@@ -29,6 +29,7 @@ pub(crate) struct Explanation<'a> {
     pub(crate) planned: &'a Planned,
     pub(crate) sources: &'a [(CatalogName, Arc<dyn Source>)],
     pub(crate) verbose: bool,
+    pub(crate) in_transaction: bool,
     /// How long the query took, if it was run.
     pub(crate) ran: Option<Duration>,
 }
@@ -99,6 +100,9 @@ impl Explanation<'_> {
         let Some(report) = source.describe_scan(name, plan.as_ref()) else { return };
         lines.push(format!("{indent}Scan {name}{}", self.scan_metrics(plan)));
         lines.extend(report.request.lines().map(|line| format!("{indent}    sends: {line}")));
+        if self.in_transaction && !report.is_noted {
+            lines.push(format!("{indent}    read live: COMMIT does not check whether it still holds"));
+        }
         // A Top-N fills in such a filter too, but not before this scan has been asked for its rows.
         if joined && report.keys.is_empty() && !report.runtime_columns.is_empty() {
             let columns = report.runtime_columns.join(", ");

@@ -228,6 +228,7 @@ impl TableProvider for RowsTable {
             None => self.by_index(filters)?,
         };
         let scan = RowsScan {
+            is_noted: self.snapshot.is_noted(),
             schema: Arc::new(self.table.schema.project(&projection)?),
             table: Arc::clone(&self.table),
             lookup,
@@ -242,6 +243,7 @@ impl TableProvider for RowsTable {
 /// A planned read of one version of one table.
 #[derive(Debug)]
 struct RowsScan {
+    is_noted: bool,
     table: Arc<Table>,
     schema: SchemaRef,
     projection: Vec<usize>,
@@ -268,6 +270,10 @@ impl Scan for RowsScan {
             }
         };
         format!("{name} ({}){limit}: {how}", columns.join(", "))
+    }
+
+    fn is_noted(&self) -> bool {
+        self.is_noted
     }
 
     fn partitions(&self) -> usize {
