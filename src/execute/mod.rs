@@ -70,6 +70,7 @@ pub(crate) async fn statement(session: &Session, statement: Statement, request: 
         Statement::Delete { table, condition, returning } => {
             Box::pin(write::delete(session, &table, condition, &returning, request)).await
         }
+        Statement::Merge { table, merge } => Box::pin(write::merge(session, &table, &merge, request)).await,
         Statement::Truncate { table } => Box::pin(write::truncate(session, &table, request)).await,
         Statement::Copy { table, columns, from, options } => {
             Box::pin(write::copy(session, &table, &columns, &from, &options)).await

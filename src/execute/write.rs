@@ -10,6 +10,7 @@ mod copy;
 mod defaults;
 mod draft;
 mod keys;
+mod merge;
 mod returning;
 mod rows;
 mod rules;
@@ -30,7 +31,7 @@ use crate::execute::write::rules::Rules;
 use crate::plan::Planner;
 use crate::requests::Request;
 use crate::session::{GivenRows, Outcome, Rows, Session};
-use crate::sql::{CopySource, Name, OnConflict, Query};
+use crate::sql::{CopySource, MergeSpec, Name, OnConflict, Query};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{self, SelectItem};
 use polder_catalog::{Error, ReadContext, Result, SqlState};
@@ -173,6 +174,34 @@ pub(super) async fn delete(
             }
             let count = topic::delete(session, &context, &topic, condition).await?;
             Ok(Outcome::Done(format!("DELETE {count}")))
+        }
+    }
+}
+
+/// `MERGE INTO table USING source ON condition WHEN ...`.
+pub(super) async fn merge(
+    session: &Session,
+    name: &Name,
+    spec: &MergeSpec,
+    request: Option<Request>,
+) -> Result<Outcome> {
+    let context = query::context(session);
+    let _guard = context.cancellation().clone().drop_guard();
+    let table = match writable(session, name, &context)? {
+        Writable::Table(table) if table.is_own() => table,
+        Writable::Table(_) | Writable::Topic(_) => {
+            return Err(Error::fix(SqlState::NOT_SUPPORTED, "MERGE is for tables of Polder's own"));
+        }
+    };
+    let mut tries = Tries::of(session, &context, &table, request, &[]);
+    if let Some(written) = tries.before().await? {
+        return Ok(outcome(written));
+    }
+    loop {
+        let attempt = tries.next().await?;
+        let done = merge::merge(attempt, spec).await;
+        if let Some(written) = tries.settle(done).await? {
+            return Ok(outcome(written));
         }
     }
 }

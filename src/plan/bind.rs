@@ -305,8 +305,11 @@ fn catalog_list(tables: &Tables) -> Result<Arc<dyn CatalogProviderList>> {
                 schema
             }
         };
-        let registered = schema.register_table(name.table.to_string(), Arc::clone(provider));
-        registered.map_err(Error::from_datafusion)?;
+        // One table may be named in several ways: `t` and `polder.public.t`.
+        if !schema.table_exist(&name.table) {
+            let registered = schema.register_table(name.table.to_string(), Arc::clone(provider));
+            registered.map_err(Error::from_datafusion)?;
+        }
     }
     Ok(Arc::new(list))
 }

@@ -19,6 +19,6 @@ pub(crate) use parameters::{bind, rows_of_parameters};
 pub(crate) use parse::parse;
 pub(crate) use print::{identifier, literal};
 pub(crate) use statement::{
-    CheckSpec, ColumnSpec, CopySource, Identity, IfExists, InTransaction, Name, OnConflict, Query, ReferenceSpec,
-    Statement, TableChange, TableSpec, ViewDefinition,
+    CheckSpec, ColumnSpec, CopySource, Identity, IfExists, InTransaction, MergeAction, MergeClause, MergeSpec, Name,
+    OnConflict, Query, ReferenceSpec, Statement, TableChange, TableSpec, ViewDefinition,
 };

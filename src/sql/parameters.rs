@@ -2,7 +2,7 @@
 //!
 //! Values become literals of the tree, never text of the statement.
 
-use crate::sql::{Query, Statement};
+use crate::sql::{MergeAction, Query, Statement};
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DataFusionStatement;
@@ -34,6 +34,20 @@ pub(crate) fn bind(statement: &Statement, values: &[ScalarValue]) -> Result<Stat
         Statement::Delete { condition, returning, .. } => {
             replace_assigned(&mut [], condition.as_mut(), values)?;
             returning.iter_mut().try_for_each(|item| replace(item, values))?;
+        }
+        Statement::Merge { merge, .. } => {
+            replace(&mut merge.source, values)?;
+            replace(&mut merge.on, values)?;
+            for clause in &mut merge.clauses {
+                clause.condition.iter_mut().try_for_each(|condition| replace(condition, values))?;
+                match &mut clause.action {
+                    MergeAction::Insert { values: inserted, .. } => {
+                        inserted.iter_mut().try_for_each(|value| replace(value, values))?;
+                    }
+                    MergeAction::Update(assignments) => replace_assigned(assignments, None, values)?,
+                    MergeAction::Delete => {}
+                }
+            }
         }
         _ if values.is_empty() => {}
         _ => {

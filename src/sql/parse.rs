@@ -1,5 +1,6 @@
 //! The parser around DataFusion's: reads the heads that are ours, and hands everything else on.
 
+mod merge;
 mod table;
 
 use crate::sql::as_of;
@@ -397,7 +398,7 @@ fn as_statement(statement: DataFusionStatement) -> Result<Statement> {
         | ast::Statement::ReleaseSavepoint { .. } => {
             refused("a savepoint", "COMMIT or ROLLBACK the transaction as a whole")
         }
-        ast::Statement::Merge(_) => refused("MERGE", "write it as UPDATE and INSERT"),
+        ast::Statement::Merge(merge) => merge::merge(merge),
         _ => refused("this statement", "docs/reference/sql.md lists the statements"),
     }
 }

@@ -58,6 +58,9 @@ pub(crate) enum Statement {
     },
     /// `DELETE FROM table [WHERE condition] [RETURNING ...]`: of a topic, `WHERE key = value` appends a tombstone.
     Delete { table: Name, condition: Option<ast::Expr>, returning: Vec<ast::SelectItem> },
+    /// `MERGE INTO table [AS name] USING source ON condition WHEN [NOT] MATCHED [AND condition] THEN UPDATE SET ... | DELETE | INSERT
+    /// [(columns)] VALUES (...) ...`: into a table of Polder's own with a primary key.
+    Merge { table: Name, merge: Box<MergeSpec> },
     /// `TRUNCATE [TABLE] table`: every row goes.
     Truncate { table: Name },
     /// `COPY table [(columns)] FROM 'file' | STDIN [WITH (format ndjson | csv | parquet, ...)]`.
@@ -128,6 +131,33 @@ pub(crate) struct CheckSpec {
     pub(crate) name: Option<String>,
     /// In the words of its author.
     pub(crate) condition: String,
+}
+
+/// What `MERGE` does, beside its table.
+#[derive(Clone, Debug)]
+pub(crate) struct MergeSpec {
+    /// What the table is called in the statement.
+    pub(crate) alias: Option<String>,
+    pub(crate) source: ast::TableFactor,
+    pub(crate) on: ast::Expr,
+    /// The first that fits counts.
+    pub(crate) clauses: Vec<MergeClause>,
+}
+
+/// `WHEN [NOT] MATCHED [AND condition] THEN action`.
+#[derive(Clone, Debug)]
+pub(crate) struct MergeClause {
+    pub(crate) matched: bool,
+    pub(crate) condition: Option<ast::Expr>,
+    pub(crate) action: MergeAction,
+}
+
+/// What becomes of a row.
+#[derive(Clone, Debug)]
+pub(crate) enum MergeAction {
+    Insert { columns: Vec<String>, values: Vec<ast::Expr> },
+    Update(Vec<(String, ast::Expr)>),
+    Delete,
 }
 
 /// What an INSERT does with a row whose key is there already.
@@ -227,9 +257,11 @@ impl Statement {
     pub(crate) fn in_transaction(&self) -> InTransaction {
         match self {
             Self::Commit | Self::Rollback | Self::Set { .. } | Self::Reset { .. } => InTransaction::Ends,
-            Self::Insert { .. } | Self::Update { .. } | Self::Delete { .. } | Self::Truncate { .. } => {
-                InTransaction::Writes
-            }
+            Self::Insert { .. }
+            | Self::Update { .. }
+            | Self::Delete { .. }
+            | Self::Truncate { .. }
+            | Self::Merge { .. } => InTransaction::Writes,
             Self::Query(_)
             | Self::Explain { .. }
             | Self::CheckCatalog { .. }

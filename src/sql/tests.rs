@@ -56,7 +56,7 @@ fn writes_are_refused_with_a_way_out() {
         "UPDATE t SET a = 1 FROM u",
         "UPDATE t AS x SET a = 1",
         "DELETE FROM t USING u",
-        "MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE",
+        "MERGE INTO t USING u ON t.a = u.a WHEN NOT MATCHED BY SOURCE THEN DELETE",
         "CREATE OR REPLACE TABLE t (a INT)",
         "EXPLAIN INSERT INTO t VALUES (1)",
     ] {

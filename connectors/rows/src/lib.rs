@@ -1,7 +1,7 @@
 //! Polder's own tables: rows that follow the log and are kept nowhere else.
 //!
 //! The log is the system of record. What is here is made of its entries, whole and in order, and made anew when the log is
-//! opened: rows are in memory.
+//! opened: rows are in memory, and a [`checkpoint`] saves reading all of the log.
 //!
 //! # How rows lie
 //!

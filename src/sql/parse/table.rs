@@ -402,7 +402,7 @@ pub(super) fn update(update: ast::Update) -> Result<Statement> {
     })
 }
 
-fn assignments(assignments: Vec<ast::Assignment>) -> Result<Vec<(String, ast::Expr)>> {
+pub(super) fn assignments(assignments: Vec<ast::Assignment>) -> Result<Vec<(String, ast::Expr)>> {
     let one = |assignment: ast::Assignment| match assignment.target {
         ast::AssignmentTarget::ColumnName(target) => Ok((column(&target)?, assignment.value)),
         ast::AssignmentTarget::Tuple(_) => Err(unsupported("assigning to several columns at once")),
@@ -443,7 +443,7 @@ fn table_factor(factor: &ast::TableFactor) -> Result<Name> {
     }
 }
 
-fn name(table: &ast::ObjectName) -> Result<Name> {
+pub(super) fn name(table: &ast::ObjectName) -> Result<Name> {
     let parts = table.0.iter().map(|part| part.as_ident().cloned().map(normalize)).collect::<Option<Vec<_>>>();
     parts.filter(|parts| parts.len() <= 3).map(Name).ok_or_else(|| {
         Error::fix(SqlState::SYNTAX, format!("\"{table}\" is no name of a table"))
@@ -451,7 +451,7 @@ fn name(table: &ast::ObjectName) -> Result<Name> {
     })
 }
 
-fn column(target: &ast::ObjectName) -> Result<String> {
+pub(super) fn column(target: &ast::ObjectName) -> Result<String> {
     match &target.0[..] {
         [part] => part.as_ident().cloned().map(normalize),
         _ => None,
@@ -459,11 +459,11 @@ fn column(target: &ast::ObjectName) -> Result<String> {
     .ok_or_else(|| Error::fix(SqlState::SYNTAX, format!("\"{target}\" is no name of a column of the table")))
 }
 
-fn refuse(features: &[(bool, &str)]) -> Result<()> {
+pub(super) fn refuse(features: &[(bool, &str)]) -> Result<()> {
     features.iter().find(|(used, _)| *used).map_or(Ok(()), |(_, what)| Err(unsupported(what)))
 }
 
-fn unsupported(what: &str) -> Error {
+pub(super) fn unsupported(what: &str) -> Error {
     Error::fix(SqlState::NOT_SUPPORTED, format!("{what} is not supported"))
         .with_hint("docs/reference/sql.md lists the statements")
 }
