@@ -15,6 +15,9 @@
 //! 1. An entry takes effect whole or not at all, and a reader sees the tables between two entries, however long it reads.
 //! 2. The changes of an entry take effect as one: keys that it frees may be taken by it.
 //! 3. A lookup by key reads the row and no other.
+//! 4. An entry is decided on top of all that was decided before it, in the order in which the log takes them ([`store`]). What
+//!    a constraint refuses has no effect; neither has what stands on rows that have changed since they were read ([`reads`]).
+//! 5. What is shown is durable. What the log did not take is taken back before the next entry is decided.
 
 mod arbiter;
 mod checkpoint;
