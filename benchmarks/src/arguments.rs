@@ -53,7 +53,7 @@ enum Choice {
     LogScan,
     /// The ten best of six thousand mails for each of many questions
     SearchTop10,
-    /// Durable INSERTs into a table with a primary key.
+    /// Durable inserts into a table with a primary key.
     TableCommit,
     /// A table after many updates: all of it, one row of it, and opening it again.
     TableScan,

@@ -439,7 +439,13 @@ fn syntax_error(error: DataFusionError) -> Error {
     }
 }
 
+/// A word that begins a sentence, not one that is written in capitals.
 fn lower_first(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), second) if second.is_none_or(|second| !second.is_uppercase()) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_string(),
+    }
 }

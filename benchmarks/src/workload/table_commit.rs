@@ -1,4 +1,4 @@
-//! `table_commit`: durable INSERTs into a table with a primary key, one row and a hundred rows each, by 1 and by 64 sessions.
+//! `table_commit`: durable inserts into a table with a primary key, one row and a hundred rows each, by 1 and by 64 sessions.
 //!
 //! We run prepared statements in this process; beside us PostgreSQL does by libpq (pgbench), under the same durability: a commit is
 //! acknowledged after fdatasync. What each commit costs in processor time and syncs is printed, too: ours includes the
