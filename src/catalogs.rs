@@ -8,8 +8,8 @@ use polder_rows::RowsSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The name of Polder's own catalog.
-pub(crate) const POLDER: &str = "polder";
+pub(crate) use crate::definitions::POLDER;
+
 /// The schema of named queries.
 pub(crate) const PUBLIC: &str = "public";
 /// The schema of system tables.

@@ -3,17 +3,14 @@
 //! Entries that change Polder's own tables are decided when the log takes them, one after the other and in its order: what a
 //! constraint refuses becomes an entry that says so, and what stands on rows that have changed becomes none.
 
-use crate::catalogs::POLDER;
-use crate::checkpoint::Checkpoints;
-use crate::follow;
 use crate::requests::{self, Before, Rejection, Request, Requests};
-use polder_catalog::{CatalogName, Definition, Error, Kind, Offset, Position, Result, ShardName, SqlState};
+use futures::future::BoxFuture;
+use polder_catalog::{Definition, Error, Kind, Offset, Position, Result, ShardName, SqlState};
 use polder_log::store::{self, Attributes, DurableEnd, EntryKind, Log, LogOptions, MAIN, NewEntry, Shard};
 use polder_rows::{Changes, Proposal, Reads, RowsSource};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// The log of one data directory. It is opened, or made, when the first entry is written or read: most commands of the
 /// command line write none.
@@ -23,15 +20,16 @@ pub(crate) struct Commit {
     tables: Arc<RowsSource>,
     requests: Arc<Requests>,
     replayed: tokio::sync::OnceCell<()>,
-    pub(crate) checkpoints: Checkpoints,
+    fill: Fill,
 }
 
+/// Fills the tables and the requests with what `main` has, when they are first needed.
+pub(crate) type Fill = Box<dyn Fn(Shard) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
 impl Commit {
-    /// Of a folder, with how long the ids of requests are kept.
-    pub(crate) fn new(folder: PathBuf, requests_kept: Duration, checkpoints: Checkpoints) -> Self {
-        let tables = Arc::new(RowsSource::new(CatalogName::new(POLDER)));
-        let requests = Arc::new(Requests::new(requests_kept));
-        Self { folder, log: Default::default(), tables, requests, replayed: Default::default(), checkpoints }
+    /// Of a folder, with what is made of the log.
+    pub(crate) fn new(folder: PathBuf, tables: Arc<RowsSource>, requests: Arc<Requests>, fill: Fill) -> Self {
+        Self { folder, log: Default::default(), tables, requests, replayed: Default::default(), fill }
     }
 
     /// The log, made if it is not there.
@@ -77,46 +75,12 @@ impl Commit {
     pub(crate) async fn tables(&self) -> Result<&Arc<RowsSource>> {
         let replay = || async {
             let main = self.log().await?.main();
-            let from = self.restored(&main).await;
-            follow::replay(&main, from, &self.tables, &self.requests).await?;
+            (self.fill)(main.clone()).await?;
             self.tables.show_durable(move || main.end().entries.0);
             Ok::<_, Error>(())
         };
         self.replayed.get_or_try_init(replay).await?;
         Ok(&self.tables)
-    }
-
-    /// Reads the newest checkpoint; where the log goes on behind it. One that cannot be used is as good as none.
-    async fn restored(&self, main: &Shard) -> store::Offset {
-        let (tables, folder) = (Arc::clone(&self.tables), self.checkpoints.folder());
-        let restored = tokio::task::spawn_blocking(move || tables.restore(&folder)).await;
-        let restored = match restored {
-            Ok(Ok(None)) => return main.start(),
-            Ok(Ok(Some((position, requests)))) => self.checked(main, &position, &requests),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        match restored {
-            Ok(offset) => {
-                self.checkpoints.restored(offset.0);
-                offset
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the checkpoint of the tables cannot be used, they are made anew from the log");
-                self.tables.clear();
-                main.start()
-            }
-        }
-    }
-
-    fn checked(&self, main: &Shard, position: &Position, requests: &[u8]) -> Result<store::Offset, String> {
-        let offset = position.shards.get(&ShardName(MAIN.into())).map_or(0, |offset| offset.0);
-        let (start, end) = (main.start().0, main.end().offset.0);
-        if !(start..=end).contains(&offset) {
-            return Err(format!("it reflects offset {offset} of a log that has {start} to {end}"));
-        }
-        self.requests.restore(requests)?;
-        Ok(store::Offset(offset))
     }
 
     /// Whether the tables show what the log had when it was opened.

@@ -25,6 +25,9 @@ use polder_catalog::TableName;
 use polder_log::TopicDefinition;
 use std::collections::BTreeMap;
 
+/// The name of Polder's own catalog.
+pub(crate) const POLDER: &str = "polder";
+
 /// Everything that is defined.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Definitions {

@@ -7,23 +7,27 @@ use crate::config::Config;
 use crate::connectors;
 use crate::definitions::{DefinitionStore, TableDefinition};
 use crate::env::Env;
-use crate::execute::Pasts;
 use crate::follow::Followers;
+use crate::past::Pasts;
 use crate::plan;
+use crate::requests::Requests;
 use crate::retain;
 use crate::session::Session;
 use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use futures::FutureExt;
 use polder_catalog::{CatalogName, Connector, Error, Kind, ReadContext, Registry, Result, Source, SqlState};
 use polder_log::LogSource;
 use polder_log::store::{Attributes, Offset};
+use polder_rows::RowsSource;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, OwnedMutexGuard};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -55,6 +59,7 @@ pub(crate) struct Inner {
     datasets: AtomicU64,
     directory: PathBuf,
     temporary: Option<TempDir>,
+    pub(crate) checkpoints: Arc<Checkpoints>,
     /// States of the past that were asked for.
     pub(crate) pasts: Pasts,
     /// Statements whose client does not wait; closing the engine waits for them.
@@ -134,11 +139,9 @@ impl EngineBuilder {
         let runtime = runtime(&self.config)?;
         let functions = registry.iter().flat_map(|connector| connector.functions());
         let template = plan::template(&self.config, &runtime, functions)?;
-        let commit = Commit::new(
-            store.log_folder(),
-            self.config.engine.requests_kept()?,
-            Checkpoints::new(directory.join(CHECKPOINT), self.config.engine.checkpoint_records.unwrap_or(RECORDS)),
-        );
+        let checkpoints = self.config.engine.checkpoint_records.unwrap_or(RECORDS);
+        let checkpoints = Arc::new(Checkpoints::new(directory.join(CHECKPOINT), checkpoints));
+        let commit = commit(store.log_folder(), self.config.engine.requests_kept()?, &checkpoints);
         let catalogs = attach_all(&registry, &store, &commit, &self.config).await?;
         let datasets = AtomicU64::new(catalogs.last_dataset);
         let engine = Engine(Arc::new_cyclic(|engine| Inner {
@@ -156,6 +159,7 @@ impl EngineBuilder {
             catalogs: Mutex::new(Arc::new(catalogs)),
             defining: Arc::default(),
             datasets,
+            checkpoints,
             pasts: Pasts::default(),
             detached: TaskTracker::new(),
             directory,
@@ -333,6 +337,18 @@ impl Inner {
         }
         self.followers.adjust(&catalogs, &self.commit).await
     }
+}
+
+/// The write path of a data directory, with what is made of its log.
+fn commit(log: PathBuf, requests_kept: Duration, checkpoints: &Arc<Checkpoints>) -> Commit {
+    let tables = Arc::new(RowsSource::new(CatalogName::new(POLDER)));
+    let requests = Arc::new(Requests::new(requests_kept));
+    let filled = (Arc::clone(&tables), Arc::clone(&requests), Arc::clone(checkpoints));
+    let fill = move |main| {
+        let (tables, requests, checkpoints) = filled.clone();
+        checkpoint::fill(main, tables, requests, checkpoints).boxed()
+    };
+    Commit::new(log, tables, requests, Box::new(fill))
 }
 
 /// Whether a shard was made for a topic that was once defined: `NAME-ID-NUMBER`, with an id that was given out. One with a

@@ -28,6 +28,7 @@ mod engine;
 mod catalogs;
 mod follow;
 mod checkpoint;
+mod past;
 mod requests;
 mod retain;
 mod commit;

@@ -1,6 +1,6 @@
 //! A table that the log writes into another catalog, as definitions keep it.
 
-use crate::catalogs::POLDER;
+use crate::definitions::POLDER;
 use crate::sql::Identity;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, ForeignKey, IndexDefinition};

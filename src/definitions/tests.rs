@@ -72,8 +72,9 @@ fn table(id: u64, name: &str) -> TableDefinition {
 
 fn open(directory: &Path) -> (DefinitionStore, Commit) {
     let store = DefinitionStore::open(directory).unwrap();
-    let checkpoints = crate::checkpoint::Checkpoints::new(directory.join("tables"), u64::MAX);
-    let commit = Commit::new(store.log_folder(), std::time::Duration::MAX, checkpoints);
+    let tables = Arc::new(polder_rows::RowsSource::new(polder_catalog::CatalogName::new(POLDER)));
+    let requests = Arc::new(crate::requests::Requests::new(std::time::Duration::MAX));
+    let commit = Commit::new(store.log_folder(), tables, requests, Box::new(|_| Box::pin(async { Ok(()) })));
     (store, commit)
 }
 

@@ -373,7 +373,7 @@ async fn a_dropped_query_gives_its_memory_back() {
         if engine.0.runtime.memory_pool.reserved() == 0 {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("{} bytes are still reserved", engine.0.runtime.memory_pool.reserved());
 }
@@ -445,7 +445,7 @@ async fn what_is_given_up_is_defined_whole_or_not_at_all() {
             let engine = engine.clone();
             tokio::spawn(async move { run(&engine, &format!("CREATE VIEW v{at} AS SELECT {at} AS n")).await })
         };
-        tokio::time::sleep(std::time::Duration::from_micros(at * 97 % 2500)).await;
+        tokio::time::sleep(Duration::from_micros(at * 97 % 2500)).await;
         statement.abort();
     }
     // Waits for what is on its way.

@@ -14,7 +14,6 @@ mod transaction;
 mod wait;
 mod write;
 
-pub(crate) use past::Pasts;
 pub(crate) use table::TOPIC_OPTIONS;
 pub(crate) use wait::without_waiting;
 pub(crate) use write::{COPY_OPTIONS, append, insert_rows};
