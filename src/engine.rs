@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::sync::{OnceCell, OwnedMutexGuard};
+use tokio::sync::{OnceCell, OwnedMutexGuard, RwLock};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// One open data directory with everything attached to it. Cheap to clone; all clones are one engine.
@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     directory: PathBuf,
     temporary: Option<TempDir>,
     pub(crate) checkpoints: Arc<Checkpoints>,
+    /// Held by every statement that writes Polder's own tables, together with others; alone by one that was disturbed too often.
+    pub(crate) gate: Arc<RwLock<()>>,
     /// States of the past that were asked for.
     pub(crate) pasts: Pasts,
     /// Statements whose client does not wait; closing the engine waits for them.
@@ -160,6 +162,7 @@ impl EngineBuilder {
             defining: Arc::default(),
             datasets,
             checkpoints,
+            gate: Arc::default(),
             pasts: Pasts::default(),
             detached: TaskTracker::new(),
             directory,

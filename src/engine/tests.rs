@@ -151,6 +151,32 @@ async fn one_of_many_has_the_key() {
     assert_eq!(run(&open(directory.path()).await, "SELECT owner FROM names").await.unwrap(), owner);
 }
 
+/// A statement that reads everything comes to an end beside many that never stop.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_update_is_not_disturbed_for_ever() {
+    let engine = Engine::builder().open().await.unwrap();
+    run(&engine, "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT)").await.unwrap();
+    run(&engine, "INSERT INTO t SELECT n, 0 FROM generate_series(1, 2000) AS g (n)").await.unwrap();
+    let stop = Arc::new(AtomicU64::new(0));
+    let small = (1..=3).map(|id| {
+        let (engine, stop) = (engine.clone(), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let session = engine.session();
+            let update = session.prepare("UPDATE t SET n = n + 1 WHERE id = $1").unwrap();
+            while stop.load(Ordering::Relaxed) == 0 {
+                session.run_prepared(&update, &[ScalarValue::from(i64::from(id))]).await.unwrap();
+            }
+        })
+    });
+    let small: Vec<_> = small.collect();
+    for _ in 0..3 {
+        assert_eq!(run(&engine, "UPDATE t SET n = n + 1 WHERE n >= 0").await.unwrap(), ["UPDATE 2000"]);
+    }
+    stop.store(1, Ordering::Relaxed);
+    futures::future::join_all(small).await.into_iter().for_each(Result::unwrap);
+    assert_eq!(run(&engine, "SELECT min(n) FROM t").await.unwrap(), ["3"]);
+}
+
 /// What a statement has read still holds when its entry is decided, or it is done again.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_update_is_lost() {

@@ -54,6 +54,11 @@ pub(super) async fn commit(session: &Session) -> Result<Outcome> {
     }
     let proposal = engine.commit.propose(Vec::new(), &changes, Some(reads)).await?;
     let context = query::context(session);
+    // Whoever has the tables for itself is not disturbed.
+    let _gate = tokio::select! {
+        gate = engine.gate.read() => gate,
+        error = context.stopped() => return Err(error),
+    };
     tokio::select! {
         committed = engine.commit.commit(entry, proposal, request) => match committed? {
             Committed::Now(end) => {

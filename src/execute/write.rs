@@ -273,8 +273,12 @@ struct Tries<'a> {
     returning: &'a [SelectItem],
     /// A transaction is done again as a whole, by who began it.
     once: bool,
+    disturbed: u32,
     pause: Duration,
 }
+
+/// After so many tries in vain a statement has the tables for itself: a large one would never come to an end beside many small.
+const DISTURBED_MAX: u32 = 8;
 
 /// Pauses between tries, so that whoever keeps changing the rows may come to an end.
 const PAUSE_MIN: Duration = Duration::from_micros(100);
@@ -288,13 +292,23 @@ impl<'a> Tries<'a> {
         request: Option<Request>,
         returning: &'a [SelectItem],
     ) -> Self {
-        Self { session, context, table, request, returning, once: session.in_transaction(), pause: PAUSE_MIN }
+        Self {
+            session,
+            context,
+            table,
+            request,
+            returning,
+            once: session.in_transaction(),
+            disturbed: 0,
+            pause: PAUSE_MIN,
+        }
     }
 
     /// The next try, with a snapshot of its own.
     async fn next(&self) -> Result<Attempt<'a>> {
         let (context, request) = (self.context.again(), self.request.clone());
-        Attempt::begin(self.session, context, self.table, request, self.returning).await
+        let alone = self.disturbed >= DISTURBED_MAX;
+        Attempt::begin(self.session, context, self.table, request, self.returning, alone).await
     }
 
     /// What became of the statement, if it is one that the log knows.
@@ -319,6 +333,7 @@ impl<'a> Tries<'a> {
                     error = self.context.stopped() => return Err(error),
                 }
                 self.pause = (self.pause * 2).min(PAUSE_MAX);
+                self.disturbed += 1;
                 Ok(None)
             }
             done => done.map(Some),

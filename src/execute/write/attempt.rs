@@ -13,7 +13,7 @@ use polder_catalog::{Error, ReadContext, Result, SqlState};
 use polder_log::store::{EntryKind, MAIN};
 use polder_rows::{Reads, View};
 use std::sync::Arc;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 
 /// What every statement that changes rows is about.
 pub(super) struct Attempt<'a> {
@@ -39,18 +39,44 @@ enum Writing {
     /// Of another catalog: its writers take turns.
     InTurn { _turn: Option<OwnedMutexGuard<()>> },
     /// Of Polder's own tables: what was read is compared with what was decided since.
-    Own { reads: Reads },
+    Own { reads: Reads, _gate: Gate },
     /// In a transaction, which is decided when it commits.
     InTransaction { view: Arc<View> },
 }
 
+/// Others may write meanwhile, or nobody.
+enum Gate {
+    Together { _guard: OwnedRwLockReadGuard<()> },
+    Alone { _guard: OwnedRwLockWriteGuard<()> },
+}
+
+impl Gate {
+    /// # Errors
+    /// The context's, if that ends first.
+    async fn enter(engine: &Inner, alone: bool, context: &ReadContext) -> Result<Self> {
+        let enter = async {
+            let gate = Arc::clone(&engine.gate);
+            match alone {
+                true => Self::Alone { _guard: gate.write_owned().await },
+                false => Self::Together { _guard: gate.read_owned().await },
+            }
+        };
+        tokio::select! {
+            gate = enter => Ok(gate),
+            error = context.stopped() => Err(error),
+        }
+    }
+}
+
 impl<'a> Attempt<'a> {
+    /// `alone`: nobody else writes Polder's own tables meanwhile.
     pub(super) async fn begin(
         session: &'a Session,
         context: ReadContext,
         table: &TableDefinition,
         request: Option<Request>,
         returning: &'a [SelectItem],
+        alone: bool,
     ) -> Result<Self> {
         let engine = &session.engine.0;
         let writing = match session.view() {
@@ -59,7 +85,10 @@ impl<'a> Attempt<'a> {
                 Writing::InTransaction { view }
             }
             Some(_) => return Err(not_in_transaction(&format!("table {}", table.full_name()))),
-            None if table.is_own() => Writing::Own { reads: engine.commit.tables().await?.read_newest(&context) },
+            None if table.is_own() => {
+                let gate = Gate::enter(engine, alone, &context).await?;
+                Writing::Own { reads: engine.commit.tables().await?.read_newest(&context), _gate: gate }
+            }
             None => Writing::InTurn { _turn: engine.turn(&table.catalog, &context).await? },
         };
         let table = current(engine, table)?;
@@ -90,7 +119,7 @@ impl<'a> Attempt<'a> {
                 self.session.add_changes(changes, &tag);
                 return Ok(Written { tag, rows });
             }
-            Writing::Own { reads } => Some(reads.clone()),
+            Writing::Own { reads, .. } => Some(reads.clone()),
             Writing::InTurn { .. } => None,
         };
         if draft.record_count() == 0 && self.request.is_none() {

@@ -153,7 +153,7 @@ async fn insert(
     match target {
         Writable::Topic(topic) => topic::insert(session, context, topic, names, source).await,
         Writable::Table(table) => {
-            let attempt = Attempt::begin(session, context.clone(), table, None, &[]).await?;
+            let attempt = Attempt::begin(session, context.clone(), table, None, &[], false).await?;
             change::insert(attempt, names, source, None).await.map(|(count, _)| count)
         }
     }
