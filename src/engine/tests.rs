@@ -156,7 +156,7 @@ async fn one_of_many_has_the_key() {
 async fn a_large_update_is_not_disturbed_for_ever() {
     let engine = Engine::builder().open().await.unwrap();
     run(&engine, "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT)").await.unwrap();
-    run(&engine, "INSERT INTO t SELECT n, 0 FROM generate_series(1, 2000) AS g (n)").await.unwrap();
+    run(&engine, "INSERT INTO t SELECT n, 0 FROM generate_series(1, 30000) AS g (n)").await.unwrap();
     let stop = Arc::new(AtomicU64::new(0));
     let small = (1..=3).map(|id| {
         let (engine, stop) = (engine.clone(), Arc::clone(&stop));
@@ -170,7 +170,9 @@ async fn a_large_update_is_not_disturbed_for_ever() {
     });
     let small: Vec<_> = small.collect();
     for _ in 0..3 {
-        assert_eq!(run(&engine, "UPDATE t SET n = n + 1 WHERE n >= 0").await.unwrap(), ["UPDATE 2000"]);
+        // Without an end it would fail like this, not hang.
+        let large = tokio::time::timeout(Duration::from_secs(120), run(&engine, "UPDATE t SET n = n + 1 WHERE n >= 0"));
+        assert_eq!(large.await.expect("it comes to an end").unwrap(), ["UPDATE 30000"]);
     }
     stop.store(1, Ordering::Relaxed);
     futures::future::join_all(small).await.into_iter().for_each(Result::unwrap);
