@@ -151,6 +151,34 @@ async fn one_of_many_has_the_key() {
     assert_eq!(run(&open(directory.path()).await, "SELECT owner FROM names").await.unwrap(), owner);
 }
 
+/// Transactions on other rows are none of each other's business, whoever commits first.
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_on_disjoint_rows_do_not_conflict() {
+    let engine = Engine::builder().open().await.unwrap();
+    run(&engine, "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT)").await.unwrap();
+    run(&engine, "INSERT INTO t SELECT n, 0 FROM generate_series(1, 64) AS g (n)").await.unwrap();
+    let clients = (1..=64i64).map(|id| {
+        let session = engine.session();
+        tokio::spawn(async move {
+            let read = session.prepare("SELECT n FROM t WHERE id = $1").unwrap();
+            let update = session.prepare("UPDATE t SET n = n + 1 WHERE id = $1").unwrap();
+            let mut aborted = 0;
+            for _ in 0..5 {
+                session.run("BEGIN").await.unwrap();
+                let Outcome::Rows(rows) = session.run_prepared(&read, &[id.into()]).await.unwrap() else { panic!() };
+                assert_eq!(rows.collect().await.unwrap().iter().map(|rows| rows.num_rows()).sum::<usize>(), 1);
+                session.run_prepared(&update, &[id.into()]).await.unwrap();
+                aborted += usize::from(session.run("COMMIT").await.is_err());
+            }
+            aborted
+        })
+    });
+    let aborted: usize = futures::future::join_all(clients).await.into_iter().map(Result::unwrap).sum();
+    println!("{aborted} of 320 transactions were aborted");
+    assert!(aborted * 100 < 320);
+    assert_eq!(run(&engine, "SELECT sum(n) FROM t").await.unwrap(), [(320 - aborted).to_string()]);
+}
+
 /// A statement that reads everything comes to an end beside many that never stop.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_update_is_not_disturbed_for_ever() {
