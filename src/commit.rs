@@ -98,7 +98,7 @@ impl Commit {
         changes: &Changes,
         reads: Option<Reads>,
     ) -> Result<Proposal> {
-        if definitions.is_empty() && changes.is_empty() {
+        if definitions.is_empty() && changes.is_empty() && reads.is_none() {
             return Ok(Proposal::default());
         }
         self.tables().await?.propose(definitions, changes, reads)

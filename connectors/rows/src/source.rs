@@ -139,6 +139,12 @@ impl RowsSource {
         self.store.newest().tables.get(table)?.numbers(i64::try_from(count).ok()?)
     }
 
+    /// Whether what a statement has read of the newest tables still holds and is durable, so that it can be answered without an
+    /// entry of its own.
+    pub fn is_settled(&self, reads: &Reads) -> bool {
+        self.store.is_settled(reads)
+    }
+
     /// Makes of changes what [`decide`](Self::decide) takes, in the caller's thread.
     ///
     /// # Errors

@@ -71,9 +71,9 @@ pub struct Proposal {
 }
 
 impl Proposal {
-    /// Whether it touches no table.
+    /// Whether it touches no table and stands on none.
     pub fn is_empty(&self) -> bool {
-        self.definitions.is_empty() && self.parts.is_empty()
+        self.definitions.is_empty() && self.parts.is_empty() && self.reads.is_none()
     }
 }
 
@@ -107,6 +107,13 @@ impl Store {
     pub(crate) fn newest(&self) -> Arc<State> {
         let states = self.states();
         Arc::clone(states.decided.back().map_or(&states.shown, |decided| &decided.state))
+    }
+
+    /// Whether what was read still holds and is durable.
+    pub(crate) fn is_settled(&self, reads: &Reads) -> bool {
+        let shown = self.shown();
+        let is_all = self.states().decided.is_empty();
+        is_all && reads.check(&shown).is_ok()
     }
 
     fn states(&self) -> std::sync::MutexGuard<'_, States> {

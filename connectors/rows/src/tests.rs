@@ -307,12 +307,22 @@ fn only_what_is_durable_is_shown() {
     let mut log = Log::new(&["k"]);
     log.write(&[(row(1, 1), 1)]).unwrap();
     assert_eq!(sorted(&log.desk.store.shown()), []);
+    let read = reads(&log, Some(1));
+    assert!(!log.desk.store.is_settled(&read));
     assert_eq!(log.write(&[(row(1, 2), 1)]).unwrap_err().state(), SqlState::UNIQUE);
     log.write(&[(row(2, 1), 1)]).unwrap();
     log.durable.store(1, Ordering::Relaxed);
     assert_eq!(sorted(&log.desk.store.shown()), [row(1, 1)]);
     log.sync();
     assert_eq!(sorted(&log.desk.store.shown()), [row(1, 1), row(2, 1)]);
+    // Then an answer that stands on it needs no entry of its own; one that stands on what was lost does.
+    assert!(log.desk.store.is_settled(&read));
+    log.write(&[(row(1, 1), -1)]).unwrap();
+    let lost = reads(&log, Some(1));
+    log.fail();
+    log.write(&[(row(3, 1), 1)]).unwrap();
+    log.sync();
+    assert!(!log.desk.store.is_settled(&lost));
 }
 
 proptest! {

@@ -122,14 +122,16 @@ impl<'a> Attempt<'a> {
             Writing::Own { reads, .. } => Some(reads.clone()),
             Writing::InTurn { .. } => None,
         };
-        if draft.record_count() == 0 && self.request.is_none() {
+        // Nothing changes: but the rows that say so may be those of an entry that is not durable yet. Then this one comes after it.
+        let is_settled = reads.as_ref().is_none_or(|reads| engine.commit.own().is_settled(reads));
+        if draft.record_count() == 0 && self.request.is_none() && is_settled {
             return Ok(Written { tag, rows });
         }
         let (mut entry, changes) = draft.finish()?;
+        if entry.record_count() == 0 {
+            entry = outcome_entry()?;
+        }
         if let Some(request) = &self.request {
-            if entry.record_count() == 0 {
-                entry = outcome_entry()?;
-            }
             entry = entry.with_attributes(request.attributes(&tag));
         }
         let proposal = engine.commit.propose(Vec::new(), &changes, reads).await?;
