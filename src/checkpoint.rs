@@ -3,16 +3,16 @@
 //! They may lag, and be lost: what they do not have is read from the log. So nobody waits for one, and the only sync that a
 //! commit waits for is the log's.
 
-use crate::commit::position;
+use crate::commit::{Ledger, position, table_shard};
 use crate::engine::Inner;
 use crate::follow;
 use crate::requests::Requests;
 use polder_catalog::{Error, Position, Result, ShardName};
-use polder_log::store::{MAIN, Offset, Shard};
-use polder_rows::RowsSource;
+use polder_log::store::{Offset, Shard};
+use polder_rows::{Home, RowsSource};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,49 +27,57 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(crate) struct Checkpoints {
     folder: PathBuf,
     every: u64,
-    /// The end of `main` that the newest one reflects.
-    reached: AtomicU64,
+    /// The end of its shard that the newest one of each home reflects.
+    reached: Mutex<BTreeMap<Home, u64>>,
     writing: tokio::sync::Mutex<()>,
 }
 
 impl Checkpoints {
     pub(crate) fn new(folder: PathBuf, every: u64) -> Self {
-        Self { folder, every: every.max(1), reached: AtomicU64::new(0), writing: Default::default() }
+        Self { folder, every: every.max(1), reached: Mutex::default(), writing: Default::default() }
     }
 
-    fn lags(&self, end: u64) -> bool {
-        end.saturating_sub(self.reached.load(Ordering::Relaxed)) >= self.every
+    fn reached(&self) -> MutexGuard<'_, BTreeMap<Home, u64>> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lags(&self, home: Home, end: u64) -> bool {
+        end.saturating_sub(self.reached().get(&home).copied().unwrap_or(0)) >= self.every
+    }
+
+    fn folder(&self, home: Home) -> PathBuf {
+        match home {
+            Home::Main => self.folder.clone(),
+            Home::Shard(at) => self.folder.with_file_name(table_shard(at)),
+        }
     }
 }
 
-/// Fills the tables and the requests: from the newest checkpoint, and with what the log has behind it. A checkpoint that cannot be
-/// used is as good as none.
-pub(crate) async fn fill(
-    main: Shard,
-    tables: Arc<RowsSource>,
-    requests: Arc<Requests>,
-    checkpoints: Arc<Checkpoints>,
-) -> Result<()> {
-    let (reading, folder) = (Arc::clone(&tables), checkpoints.folder.clone());
-    let restored = tokio::task::spawn_blocking(move || reading.restore(&folder)).await;
+/// Fills the tables and the requests of a home: from the newest checkpoint, and with what the log has behind it. A checkpoint that
+/// cannot be used is as good as none.
+pub(crate) async fn fill(ledger: Ledger, tables: Arc<RowsSource>, checkpoints: Arc<Checkpoints>) -> Result<()> {
+    let (home, shard) = (ledger.home, &ledger.shard);
+    let (reading, folder) = (Arc::clone(&tables), checkpoints.folder(home));
+    let restored = tokio::task::spawn_blocking(move || reading.restore(home, &folder)).await;
     let restored = match restored {
-        Ok(Ok(None)) => Ok(main.start()),
-        Ok(Ok(Some((position, snapshot)))) => checked(&main, &position, &snapshot, &requests),
+        Ok(Ok(None)) => Ok(shard.start()),
+        Ok(Ok(Some((position, snapshot)))) => checked(shard, &position, &snapshot, &ledger.requests),
         Ok(Err(error)) => Err(error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     let from = restored.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the checkpoint of the tables cannot be used, they are made anew from the log");
-        tables.clear();
-        main.start()
+        let shard = shard.name();
+        tracing::warn!(%error, shard, "the checkpoint of the tables cannot be used, they are made anew from the log");
+        tables.clear(home);
+        ledger.shard.start()
     });
-    checkpoints.reached.store(from.0, Ordering::Relaxed);
-    follow::replay(&main, from, &tables, &requests).await
+    checkpoints.reached().insert(home, from.0);
+    follow::replay(&ledger, from, &tables).await
 }
 
-fn checked(main: &Shard, position: &Position, snapshot: &[u8], requests: &Requests) -> Result<Offset, String> {
-    let offset = position.shards.get(&ShardName(MAIN.into())).map_or(0, |offset| offset.0);
-    let (start, end) = (main.start().0, main.end().offset.0);
+fn checked(shard: &Shard, position: &Position, snapshot: &[u8], requests: &Requests) -> Result<Offset, String> {
+    let offset = position.shards.get(&ShardName(shard.name().into())).map_or(0, |offset| offset.0);
+    let (start, end) = (shard.start().0, shard.end().offset.0);
     if !(start..=end).contains(&offset) {
         return Err(format!("it reflects offset {offset} of a log that has {start} to {end}"));
     }
@@ -92,26 +100,34 @@ pub(crate) fn start(engine: Weak<Inner>) -> AbortOnDropHandle<()> {
     }))
 }
 
-/// Writes one if the newest lags too far behind.
+/// Writes one of each home whose newest lags too far behind.
 ///
 /// # Errors
 /// The disk's. The one before is still there.
 pub(crate) async fn write_if_due(engine: &Inner) -> Result<()> {
     let (commit, checkpoints) = (&engine.commit, &engine.checkpoints);
-    // One that goes with the engine helps nobody.
-    let wanted = commit.is_replayed() && !engine.is_temporary();
-    let Some(log) = commit.opened().filter(|_| wanted) else { return Ok(()) };
-    let _writing = checkpoints.writing.lock().await;
-    // Before the tables are looked at: what they show then has all of it.
-    let end = log.main().end();
-    if !checkpoints.lags(end.offset.0) {
+    if !commit.is_replayed() {
         return Ok(());
     }
-    let (tables, folder) = (Arc::clone(commit.own()), checkpoints.folder.clone());
-    let requests = commit.requests().await?.snapshot(end.entries.0);
-    let position = position([(MAIN.to_string(), end.offset)]);
-    let written = tokio::task::spawn_blocking(move || tables.checkpoint(&folder, &position, &requests));
-    written.await.map_err(|error| Error::report("writing a checkpoint ended in a panic").with_source(error))??;
-    checkpoints.reached.store(end.offset.0, Ordering::Relaxed);
+    // What was written by a statement that was given up in between is shown, too.
+    commit.show_all().await?;
+    // A checkpoint that goes with the engine helps nobody.
+    if engine.is_temporary() {
+        return Ok(());
+    }
+    let _writing = checkpoints.writing.lock().await;
+    for Ledger { home, shard, requests } in commit.ledgers().await? {
+        // Before the tables are looked at: what they show then has all of it.
+        let end = shard.end();
+        if !checkpoints.lags(home, end.offset.0) {
+            continue;
+        }
+        let (tables, folder) = (Arc::clone(commit.own()), checkpoints.folder(home));
+        let requests = requests.snapshot(end.entries.0);
+        let position = position([(shard.name().to_string(), end.offset)]);
+        let written = tokio::task::spawn_blocking(move || tables.checkpoint(home, &folder, &position, &requests));
+        written.await.map_err(|error| Error::report("writing a checkpoint ended in a panic").with_source(error))??;
+        checkpoints.reached().insert(home, end.offset.0);
+    }
     Ok(())
 }

@@ -3,14 +3,18 @@
 //! Entries that change Polder's own tables are decided when the log takes them, one after the other and in its order: what a
 //! constraint refuses becomes an entry that says so, and what stands on rows that have changed becomes none.
 
-use crate::requests::{self, Before, Rejection, Request, Requests};
+use crate::definitions::{Change, POLDER, TableDefinition, dataset_id, definitions_in, entry_of};
+use crate::epoch;
+use crate::requests::{self, Before, Found, Rejection, Request, Requests};
 use futures::future::BoxFuture;
-use polder_catalog::{Definition, Error, Kind, Offset, Position, Result, ShardName, SqlState};
+use polder_catalog::{
+    CatalogName, Definition, Error, Kind, Offset, Position, ReadContext, Result, ShardName, SqlState,
+};
 use polder_log::store::{self, Attributes, DurableEnd, EntryKind, Log, LogOptions, MAIN, NewEntry, Shard};
-use polder_rows::{Changes, Proposal, Reads, RowsSource};
+use polder_rows::{Changes, Home, Proposal, Reads, RowsSource};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// The log of one data directory. It is opened, or made, when the first entry is written or read: most commands of the
 /// command line write none.
@@ -19,17 +23,49 @@ pub(crate) struct Commit {
     log: tokio::sync::OnceCell<Arc<Log>>,
     tables: Arc<RowsSource>,
     requests: Arc<Requests>,
+    /// Those over which tables are spread.
+    shards: RwLock<Vec<Ledger>>,
+    /// The tables that are spread, as they are defined.
+    spread: Mutex<Vec<TableDefinition>>,
     replayed: tokio::sync::OnceCell<()>,
     fill: Fill,
+    /// Held while an epoch is made: whoever waits may find itself in it.
+    minting: tokio::sync::Mutex<()>,
 }
 
-/// Fills the tables and the requests with what `main` has, when they are first needed.
-pub(crate) type Fill = Box<dyn Fn(Shard) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+/// One order of entries that decide about tables, and the requests in it.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    pub(crate) home: Home,
+    pub(crate) shard: Shard,
+    pub(crate) requests: Arc<Requests>,
+}
+
+/// Fills the tables and the requests with what a shard has, when they are first needed.
+pub(crate) type Fill = Box<dyn Fn(Ledger) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// The shard over which tables are spread, by its number.
+pub(crate) fn table_shard(at: u32) -> String {
+    format!("{TABLES}-{at}")
+}
+
+/// A topic's shards have its id in their names, too.
+const TABLES: &str = "tables";
 
 impl Commit {
     /// Of a folder, with what is made of the log.
     pub(crate) fn new(folder: PathBuf, tables: Arc<RowsSource>, requests: Arc<Requests>, fill: Fill) -> Self {
-        Self { folder, log: Default::default(), tables, requests, replayed: Default::default(), fill }
+        Self {
+            folder,
+            log: Default::default(),
+            tables,
+            requests,
+            shards: RwLock::default(),
+            spread: Mutex::default(),
+            replayed: Default::default(),
+            fill,
+            minting: Default::default(),
+        }
     }
 
     /// The log, made if it is not there.
@@ -73,14 +109,33 @@ impl Commit {
     /// # Errors
     /// XX001 if the log or an entry in it cannot be read: then the tables are not usable, and all else is.
     pub(crate) async fn tables(&self) -> Result<&Arc<RowsSource>> {
-        let replay = || async {
-            let main = self.log().await?.main();
-            (self.fill)(main.clone()).await?;
-            self.tables.show_durable(move || main.end().entries.0);
-            Ok::<_, Error>(())
-        };
-        self.replayed.get_or_try_init(replay).await?;
+        self.replayed.get_or_try_init(|| Box::pin(self.replay())).await?;
         Ok(&self.tables)
+    }
+
+    async fn replay(&self) -> Result<()> {
+        let main = self.ledger_of_main().await?;
+        let shard = main.shard.clone();
+        (self.fill)(main).await?;
+        self.tables.show_durable(Home::Main, move || shard.end().entries.0)?;
+        let log = self.log().await?;
+        let there = (0..).take_while(|at| log.shard(&table_shard(*at)).is_some()).count();
+        self.open_shards(u32::try_from(there).unwrap_or(u32::MAX)).await?;
+        self.open_shards(self.shards_wanted()).await?;
+        let shards = self.shards();
+        if shards.is_empty() {
+            return Ok(());
+        }
+        for ledger in &shards {
+            (self.fill)(ledger.clone()).await?;
+        }
+        let ends: Vec<u64> = shards.iter().map(|ledger| ledger.shard.end().offset.0).collect();
+        match *self.tables.cut() == ends {
+            true => self.tables.adopt(ends)?,
+            // A crash came between an entry and its epoch.
+            false => self.mint().await?,
+        }
+        self.define_in_shards().await
     }
 
     /// Whether the tables show what the log had when it was opened.
@@ -88,10 +143,108 @@ impl Commit {
         self.replayed.initialized()
     }
 
-    /// What an entry does to Polder's own tables, for [`commit`](Self::commit).
+    async fn ledger_of_main(&self) -> Result<Ledger> {
+        let shard = self.log().await?.main();
+        Ok(Ledger { home: Home::Main, shard, requests: Arc::clone(&self.requests) })
+    }
+
+    fn shards(&self) -> Vec<Ledger> {
+        self.shards.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every order of entries that decide about tables, once all are known that the log has: that of `main` first.
+    pub(crate) async fn ledgers(&self) -> Result<Vec<Ledger>> {
+        self.tables().await?;
+        Ok(std::iter::once(self.ledger_of_main().await?).chain(self.shards()).collect())
+    }
+
+    /// That of a home.
+    pub(crate) async fn ledger(&self, home: Home) -> Result<Ledger> {
+        let Home::Shard(at) = home else { return self.ledger_of_main().await };
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        shards.get(at as usize).cloned().ok_or_else(|| Error::report(format!("there is no shard {at} of tables")))
+    }
+
+    /// Tells which tables are defined. Those that are spread get the shards that they need when the tables are filled.
+    pub(crate) fn set_tables<'a>(&self, tables: impl Iterator<Item = &'a TableDefinition>) {
+        let spread = tables.filter(|table| table.sharding.is_some()).cloned().collect();
+        *self.spread.lock().unwrap_or_else(PoisonError::into_inner) = spread;
+    }
+
+    fn spread(&self) -> Vec<TableDefinition> {
+        self.spread.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn shards_wanted(&self) -> u32 {
+        self.spread()
+            .iter()
+            .filter_map(|table| table.sharding.as_ref())
+            .map(|sharding| sharding.count)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Makes sure that there are so many shards for tables.
+    pub(crate) async fn open_shards(&self, count: u32) -> Result<()> {
+        let log = Arc::clone(self.log().await?);
+        for at in u32::try_from(self.shards().len()).unwrap_or(u32::MAX)..count {
+            let (log, name) = (Arc::clone(&log), table_shard(at));
+            let shard = tokio::task::spawn_blocking(move || match log.shard(&name) {
+                Some(shard) => Ok(shard),
+                None => log.create_shard(&name),
+            });
+            let shard =
+                shard.await.map_err(|error| Error::report("making a shard ended in a panic").with_source(error))?;
+            let shard = shard.map_err(log_error)?;
+            self.tables.extend(at + 1);
+            let durable = shard.clone();
+            self.tables.show_durable(Home::Shard(at), move || durable.end().entries.0)?;
+            let requests = Arc::new(self.requests.another());
+            let ledger = Ledger { home: Home::Shard(at), shard, requests };
+            self.shards.write().unwrap_or_else(PoisonError::into_inner).push(ledger);
+        }
+        Ok(())
+    }
+
+    /// Defines in each shard what `main` says that is there. A crash in between is mended by the next call.
     ///
     /// # Errors
-    /// Those of [`tables`](Self::tables), 42P01 for a table that is not there any more.
+    /// Those of [`commit`](Self::commit).
+    pub(crate) async fn define_in_shards(&self) -> Result<()> {
+        let (spread, mut is_changed) = (self.spread(), false);
+        self.open_shards(self.shards_wanted()).await?;
+        for (at, ledger) in (0..).zip(self.shards()) {
+            let is_here =
+                |table: &&TableDefinition| table.sharding.as_ref().is_some_and(|sharding| at < sharding.count);
+            let wanted: Vec<&TableDefinition> = spread.iter().filter(is_here).collect();
+            let ids: Vec<_> = wanted.iter().map(|table| dataset_id(table.id)).collect();
+            let gone = self.tables.ids(ledger.home).into_iter().filter(|id| !ids.contains(id));
+            let gone = gone.filter_map(|id| Some(Change::forget(id.0.parse().ok()?)));
+            let known = |table: &TableDefinition| self.tables.definition(ledger.home, &dataset_id(table.id));
+            let changed = wanted.iter().filter_map(|table| match known(table) {
+                None => Some(Change::CreateTable { table: (*table).clone() }),
+                Some(known) if *known == table.for_source() => None,
+                Some(_) => Some(Change::AlterTable { table: (*table).clone() }),
+            });
+            let changes: Vec<Change> = gone.chain(changed).collect();
+            if changes.is_empty() {
+                continue;
+            }
+            let mut entry = ledger.shard.new_entry(EntryKind::DEFINITION);
+            entry_of(&mut entry, &changes).map_err(log_error)?;
+            let definitions = definitions_in(&changes, &CatalogName::new(POLDER));
+            let proposal = self.tables.propose(ledger.home, definitions, &Changes::default(), None)?;
+            self.append(&ledger, entry, proposal, None).await?;
+            is_changed = true;
+        }
+        if is_changed { self.mint().await } else { Ok(()) }
+    }
+
+    /// What an entry does to Polder's own tables, for [`commit`](Self::commit): where its rows are at home.
+    ///
+    /// # Errors
+    /// Those of [`tables`](Self::tables), 42P01 for a table that is not there any more, 0A000 if the changes, or what they stand on,
+    /// are at home in several places.
     pub(crate) async fn propose(
         &self,
         definitions: Vec<Definition>,
@@ -101,11 +254,18 @@ impl Commit {
         if definitions.is_empty() && changes.is_empty() && reads.is_none() {
             return Ok(Proposal::default());
         }
-        self.tables().await?.propose(definitions, changes, reads)
+        let tables = self.tables().await?;
+        let changed = if definitions.is_empty() { tables.home_of(changes)? } else { Some(Home::Main) };
+        let read = reads.as_ref().map(Reads::homes).unwrap_or_default();
+        if changed.is_some_and(|changed| read.iter().any(|read| *read != changed)) {
+            return Err(polder_rows::spans());
+        }
+        let home = changed.or_else(|| read.into_iter().next()).unwrap_or_default();
+        tables.propose(home, definitions, changes, reads)
     }
 
-    /// Appends an entry to `main`; it is durable when this returns. With a request, whose name and outcome its attributes have, it
-    /// is appended once, however often the request comes.
+    /// Appends an entry where its rows are at home; it is durable, and shown, when this returns. With a request, whose name and
+    /// outcome its attributes have, it is appended once, however often the request comes.
     ///
     /// # Errors
     /// 58030 if the disk refuses. After a failed sync the outcome is unknown, and the error says so. 40001 if what the entry
@@ -117,14 +277,34 @@ impl Commit {
         proposal: Proposal,
         request: Option<Request>,
     ) -> Result<Committed> {
-        let main = self.log().await?.main();
-        if proposal.is_empty() && request.is_none() {
-            return Ok(Committed::Now(main.append_async(entry).await.await.map_err(log_error)?.end_offset()));
+        if !proposal.is_empty() || request.is_some() {
+            self.tables().await?;
         }
+        let ledger = self.ledger(proposal.home()).await?;
+        if proposal.is_empty() && request.is_none() {
+            let appended = ledger.shard.append_async(entry).await.await;
+            return Ok(Committed::Now(appended.map_err(log_error)?.end_offset()));
+        }
+        match self.append(&ledger, entry, proposal, request).await? {
+            Committed::Now(end) => Ok(Committed::Now(self.shown(ledger.home, end).await?)),
+            before @ Committed::Before(_) => Ok(before),
+        }
+    }
+
+    /// The same, without waiting until it is shown; where it ends in its own shard.
+    pub(crate) async fn append(
+        &self,
+        ledger: &Ledger,
+        entry: NewEntry,
+        proposal: Proposal,
+        request: Option<Request>,
+    ) -> Result<Committed> {
         let (verdict, bytes) = (Verdict::default(), entry.memory_bytes());
-        let (tables, requests) = (Arc::clone(self.tables().await?), Arc::clone(&self.requests));
-        let deciding = Deciding { tables, requests, proposal, request: request.clone(), verdict: verdict.clone() };
-        let appended = main.append_decided(bytes, move |end| deciding.decide(end, entry)).await.await;
+        let (tables, requests) = (Arc::clone(&self.tables), Arc::clone(&ledger.requests));
+        let shard = ledger.shard.name().to_string();
+        let deciding =
+            Deciding { shard, tables, requests, proposal, request: request.clone(), verdict: verdict.clone() };
+        let appended = ledger.shard.append_decided(bytes, move |end| deciding.decide(end, entry)).await.await;
         match verdict.take() {
             // Whoever is told that a key is taken can rely on it, so the entry that says so is durable, too.
             Some(Refused::ByConstraint(error)) => appended.map_err(log_error).and(Err(error)),
@@ -138,22 +318,114 @@ impl Commit {
         }
     }
 
+    /// Waits until everything before an offset of a home is shown: an offset of `main` that has it.
+    ///
+    /// # Errors
+    /// The log's, if it takes no epoch: the entry is durable, and shown when the log is opened again.
+    pub(crate) async fn shown(&self, home: Home, end: store::Offset) -> Result<store::Offset> {
+        let Home::Shard(at) = home else { return Ok(end) };
+        let is_shown = || self.tables.cut().get(at as usize).is_some_and(|cut| *cut >= end.0);
+        if !is_shown() {
+            let _minting = self.minting.lock().await;
+            if !is_shown() {
+                self.mint().await.map_err(|error| {
+                    error.with_detail("the entry is durable, and shown when the data directory is opened again")
+                })?;
+            }
+        }
+        let position = self.tables.position();
+        Ok(position.shards.get(&ShardName(MAIN.into())).map_or(store::Offset(0), |offset| store::Offset(offset.0)))
+    }
+
+    /// Makes an epoch of everything that is durable, if there is more than at the one before.
+    pub(crate) async fn show_all(&self) -> Result<()> {
+        let ends: Vec<u64> = self.shards().iter().map(|ledger| ledger.shard.end().offset.0).collect();
+        if *self.tables.cut() == ends {
+            return Ok(());
+        }
+        let _minting = self.minting.lock().await;
+        self.mint().await
+    }
+
+    async fn mint(&self) -> Result<()> {
+        let (main, shards, tables) = (self.log().await?.main(), self.shards(), Arc::clone(&self.tables));
+        let decide = move |end: DurableEnd| {
+            let epoch = tables.epoch(|at| {
+                let end = shards.get(at as usize).map(|ledger| ledger.shard.end());
+                end.map_or((0, 0), |end| (end.entries.0, end.offset.0))
+            });
+            let entry = epoch::entry_of(&epoch.cut)?;
+            let position = position([(MAIN.to_string(), end.offset + entry.record_count())]);
+            match tables.decide(end.entries.0, position, &Proposal::of_epoch(epoch)) {
+                Ok(()) => Ok(entry),
+                Err(error) => Err(store::Error::declined(error.to_string())),
+            }
+        };
+        main.append_decided(EPOCH_BYTES, decide).await.await.map(drop).map_err(log_error)
+    }
+
     /// What became of a request, if the log knows it.
     ///
     /// # Errors
     /// PD001 if its id was another statement's.
     pub(crate) async fn outcome(&self, request: Option<&Request>) -> Result<Option<Before>> {
         let Some(request) = request else { return Ok(None) };
-        self.tables().await?;
-        self.requests.outcome(self.log().await?.main().end().entries.0, request)
+        for ledger in self.ledgers().await? {
+            let known = ledger.requests.outcome(ledger.shard.end().entries.0, request)?;
+            if let Some((outcome, end)) = known {
+                let shown = self.shown(ledger.home, end).await?;
+                return Ok(Some(Before { outcome, home: ledger.home, end, shown }));
+            }
+        }
+        Ok(None)
     }
 
-    /// The requests, once all are known that the log has.
+    /// What was answered to a request, whatever its statements were, if it was not refused and is durable.
+    pub(crate) async fn answered(&self, user: &str, id: &str) -> Result<Option<String>> {
+        let mut ledgers = self.ledgers().await?.into_iter();
+        Ok(ledgers.find_map(|ledger| ledger.requests.answered(ledger.shard.end().entries.0, user, id)))
+    }
+
+    /// Waits for the outcome of a request, by its id.
+    ///
+    /// # Errors
+    /// Why it was refused; 42704 if nobody knows the id; the context's, if that ends first.
+    pub(crate) async fn wait_for(&self, user: &str, id: &str, context: &ReadContext) -> Result<String> {
+        let mut told = self.requests.told();
+        let mut ends = self.log().await?.main().end_watch();
+        loop {
+            ends.borrow_and_update();
+            let look = |ledger: Ledger| ledger.requests.look(ledger.shard.end().entries.0, user, id);
+            let found: Vec<Found> = self.ledgers().await?.into_iter().map(look).collect();
+            let is_running = found.iter().any(|found| matches!(found, Found::Running));
+            for found in found {
+                match found {
+                    Found::Outcome(outcome) => return outcome.map_err(|rejection| rejection.error()),
+                    Found::Failed(rejection) if !is_running => return Err(rejection.error()),
+                    Found::Failed(_) | Found::Running | Found::Unknown => {}
+                }
+            }
+            if !is_running {
+                return Err(Error::fix(SqlState::NO_OBJECT, format!("no request has the id '{id}'"))
+                    .with_hint("polder.system.requests lists those that the log has"));
+            }
+            tokio::select! {
+                _ = told.changed() => {}
+                ended = ends.changed() => ended.map_err(|_| Error::fix(SqlState::STATE, "the log is closed"))?,
+                error = context.stopped() => return Err(error),
+            }
+        }
+    }
+
+    /// The requests of statements whose client does not wait.
     pub(crate) async fn requests(&self) -> Result<&Arc<Requests>> {
         self.tables().await?;
         Ok(&self.requests)
     }
 }
+
+/// What an epoch takes of the queue of `main` while it waits.
+const EPOCH_BYTES: usize = 4096;
 
 /// What has become of an entry.
 pub(crate) enum Committed {
@@ -165,6 +437,7 @@ pub(crate) enum Committed {
 
 /// What is decided in the thread of the log.
 struct Deciding {
+    shard: String,
     tables: Arc<RowsSource>,
     requests: Arc<Requests>,
     proposal: Proposal,
@@ -208,7 +481,7 @@ impl Deciding {
         let end_offset = end.offset + entry.record_count();
         let decided = match self.proposal.is_empty() {
             true => Ok(()),
-            false => self.tables.decide(end.entries.0, position([(MAIN.to_string(), end_offset)]), &self.proposal),
+            false => self.tables.decide(end.entries.0, position([(self.shard.clone(), end_offset)]), &self.proposal),
         };
         match decided {
             Ok(()) => {
@@ -235,7 +508,7 @@ impl Deciding {
 }
 
 /// The dataset whose records are rejections and outcomes; no table has it.
-const NO_DATASET: u64 = 0;
+pub(crate) const NO_DATASET: u64 = 0;
 
 fn rejection_entry(rejection: &Rejection, of: &NewEntry) -> store::Result<NewEntry> {
     let attributes = Attributes { outcome: None, ..of.attributes().clone() };

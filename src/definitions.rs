@@ -17,7 +17,9 @@ mod tests;
 
 pub(crate) use change::{Change, changes_of, definitions_in, entry_of};
 pub(crate) use store::DefinitionStore;
-pub(crate) use table::{StoredCheck, StoredColumn, StoredIndex, StoredReference, TableDefinition, dataset_id};
+pub(crate) use table::{
+    StoredCheck, StoredColumn, StoredIndex, StoredReference, StoredSharding, TableDefinition, dataset_id,
+};
 
 use crate::sql;
 use crate::sql::ViewDefinition;

@@ -346,10 +346,10 @@ impl Inner {
 fn commit(log: PathBuf, requests_kept: Duration, checkpoints: &Arc<Checkpoints>) -> Commit {
     let tables = Arc::new(RowsSource::new(CatalogName::new(POLDER)));
     let requests = Arc::new(Requests::new(requests_kept));
-    let filled = (Arc::clone(&tables), Arc::clone(&requests), Arc::clone(checkpoints));
-    let fill = move |main| {
-        let (tables, requests, checkpoints) = filled.clone();
-        checkpoint::fill(main, tables, requests, checkpoints).boxed()
+    let filled = (Arc::clone(&tables), Arc::clone(checkpoints));
+    let fill = move |ledger| {
+        let (tables, checkpoints) = filled.clone();
+        checkpoint::fill(ledger, tables, checkpoints).boxed()
     };
     Commit::new(log, tables, requests, Box::new(fill))
 }
@@ -392,6 +392,7 @@ async fn attach_all(
     config: &Config,
 ) -> Result<Catalogs> {
     let definitions = store.load(commit).await?;
+    commit.set_tables(definitions.tables.values());
     let mut catalogs = Catalogs {
         views: definitions.views,
         topics: definitions.topics,

@@ -12,14 +12,14 @@
 mod read;
 
 use crate::catalogs::{Catalogs, POLDER};
-use crate::commit::Commit;
+use crate::commit::{Commit, Ledger};
 use crate::requests::Requests;
 use futures::future::BoxFuture;
 use polder_catalog::{
     Applied, CatalogName, Entry, Error, Kind, ReadContext, Result, ShardName, Source, SqlState, Writer,
 };
 use polder_log::store::{MAIN, Offset, Shard};
-use polder_rows::RowsSource;
+use polder_rows::{Home, RowsSource};
 use read::Reading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -268,29 +268,31 @@ impl Follow {
     }
 }
 
-/// Fills Polder's own tables, and what is known of requests, with what `main` has from an offset on; nobody writes them meanwhile.
+/// Fills Polder's own tables, and what is known of requests, with what a shard has from an offset on; nobody writes them meanwhile.
 ///
 /// # Errors
 /// If an entry cannot be read, or does not fit the tables.
-pub(crate) async fn replay(main: &Shard, from: Offset, tables: &RowsSource, requests: &Requests) -> Result<()> {
-    replay_range(main, from..main.end().offset, tables, Some(requests)).await
+pub(crate) async fn replay(ledger: &Ledger, from: Offset, tables: &RowsSource) -> Result<()> {
+    let Ledger { home, shard, requests } = ledger;
+    replay_range(*home, shard, from..shard.end().offset, tables, Some(requests)).await
 }
 
-/// The same with what `main` had when it ended at an offset.
-pub(crate) async fn replay_until(main: &Shard, end: Offset, tables: &RowsSource) -> Result<()> {
-    replay_range(main, main.start()..end, tables, None).await
+/// The same with what a shard had when it ended at an offset.
+pub(crate) async fn replay_until(home: Home, shard: &Shard, end: Offset, tables: &RowsSource) -> Result<()> {
+    replay_range(home, shard, shard.start()..end, tables, None).await
 }
 
 async fn replay_range(
-    main: &Shard,
+    home: Home,
+    shard: &Shard,
     range: Range<Offset>,
     tables: &RowsSource,
     requests: Option<&Requests>,
 ) -> Result<()> {
-    let writer = tables.writer().ok_or_else(|| Error::report("tables of Polder's own are not written"))?;
-    let known = tables.ids().into_iter().filter_map(|id| id.0.parse().ok()).collect();
+    let writer = tables.writer_of(home)?;
+    let known = tables.ids(home).into_iter().filter_map(|id| id.0.parse().ok()).collect();
     let (mut at, end) = (range.start, range.end);
-    let mut reading = Reading::start(main.clone(), range, CatalogName::new(POLDER), known);
+    let mut reading = Reading::start(shard.clone(), range, CatalogName::new(POLDER), known);
     while let Some(read) = reading.next().await {
         let read = read?;
         if let Some((header, rejection)) = read.request
@@ -301,8 +303,11 @@ async fn replay_range(
         if let Some(entry) = read.entry
             && let Applied::Refused { reason } | Applied::Retry { reason, .. } = writer.apply(entry).await?
         {
-            let message = format!("the tables do not follow the log beyond offset {}", at.0);
+            let message = format!("the tables do not follow shard {} beyond offset {}", shard.name(), at.0);
             return Err(Error::new(Kind::Repair, SqlState::DAMAGED, message).with_detail(reason));
+        }
+        if let Some(cut) = read.cut {
+            tables.note_cut(cut);
         }
         at = read.end;
     }

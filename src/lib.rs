@@ -28,6 +28,7 @@ mod engine;
 mod catalogs;
 mod follow;
 mod checkpoint;
+mod epoch;
 mod past;
 mod requests;
 mod retain;

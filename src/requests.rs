@@ -5,8 +5,9 @@
 //! and id: it is asked when an entry is decided, so that the same request has no second effect, whoever sends it again
 //! and whenever.
 
-use polder_catalog::{Error, Kind, ReadContext, Result, SqlState};
-use polder_log::store::{Attributes, CommitTime, DurableEnd, EntryHeader, EntryKind, Offset};
+use polder_catalog::{Error, Kind, Result, SqlState};
+use polder_log::store::{Attributes, CommitTime, EntryHeader, EntryKind, Offset};
+use polder_rows::Home;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -95,11 +96,15 @@ impl Rejection {
     }
 }
 
-/// How a request ended that came before, and where its entry ends.
+/// How a request ended that came before, and where its entry is.
 #[derive(Clone, Debug)]
 pub(crate) struct Before {
     pub(crate) outcome: Outcome,
+    pub(crate) home: Home,
+    /// The end of its entry, in the shard of its home.
     pub(crate) end: Offset,
+    /// An offset of `main` that has it.
+    pub(crate) shown: Offset,
 }
 
 /// A request in the log.
@@ -154,7 +159,7 @@ impl Requests {
     ///
     /// # Errors
     /// PD001 if the id was another statement's.
-    pub(crate) fn decide(&self, entries: u64, request: &Request) -> Result<Option<Before>> {
+    pub(crate) fn decide(&self, entries: u64, request: &Request) -> Result<Option<(Outcome, Offset)>> {
         let mut inner = self.lock();
         inner.take_back(entries);
         inner.find(request)
@@ -183,7 +188,7 @@ impl Requests {
     ///
     /// # Errors
     /// PD001 if the id was another statement's.
-    pub(crate) fn outcome(&self, durable: u64, request: &Request) -> Result<Option<Before>> {
+    pub(crate) fn outcome(&self, durable: u64, request: &Request) -> Result<Option<(Outcome, Offset)>> {
         let inner = self.lock();
         match inner.known.get(&request.key) {
             Some(known) if known.after < durable => inner.find(request),
@@ -224,37 +229,19 @@ impl Requests {
         self.told.send_replace(());
     }
 
-    /// Waits for the outcome of a request, by its id.
-    ///
-    /// # Errors
-    /// Why it was refused; 42704 if nobody knows the id; the context's, if that ends first.
-    pub(crate) async fn wait(
-        &self,
-        user: &str,
-        id: &str,
-        mut ends: watch::Receiver<DurableEnd>,
-        context: &ReadContext,
-    ) -> Result<String> {
-        let key = Key { user: user.to_string(), id: id.to_string() };
-        let mut told = self.told.subscribe();
-        loop {
-            let durable = ends.borrow_and_update().entries.0;
-            match self.lock().find_key(&key, durable) {
-                Found::Outcome(outcome) => return outcome.map_err(|rejection| rejection.error()),
-                Found::Failed(rejection) => return Err(rejection.error()),
-                Found::Running => {}
-                Found::Unknown => {
-                    let message = format!("no request has the id '{id}'");
-                    return Err(Error::fix(SqlState::NO_OBJECT, message)
-                        .with_hint("polder.system.requests lists those that the log has"));
-                }
-            }
-            tokio::select! {
-                _ = told.changed() => {}
-                ended = ends.changed() => ended.map_err(|_| Error::fix(SqlState::STATE, "the log is closed"))?,
-                error = context.stopped() => return Err(error),
-            }
-        }
+    /// What is known of a request, by its id; the log has so many entries for good.
+    pub(crate) fn look(&self, durable: u64, user: &str, id: &str) -> Found {
+        self.lock().find_key(&Key { user: user.to_string(), id: id.to_string() }, durable)
+    }
+
+    /// Changes whenever a statement ends whose client does not wait.
+    pub(crate) fn told(&self) -> watch::Receiver<()> {
+        self.told.subscribe()
+    }
+
+    /// Those of another shard, kept as long.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(self.kept)
     }
 
     /// Every request that the log has for good, the oldest first.
@@ -295,7 +282,8 @@ impl Requests {
     }
 }
 
-enum Found {
+/// What is known of an id.
+pub(crate) enum Found {
     Outcome(Outcome),
     Failed(Rejection),
     Running,
@@ -303,10 +291,10 @@ enum Found {
 }
 
 impl Inner {
-    fn find(&self, request: &Request) -> Result<Option<Before>> {
+    fn find(&self, request: &Request) -> Result<Option<(Outcome, Offset)>> {
         match self.known.get(&request.key) {
             Some(known) if known.digest != request.digest => Err(request.reused()),
-            known => Ok(known.map(|known| Before { outcome: known.outcome.clone(), end: known.end })),
+            known => Ok(known.map(|known| (known.outcome.clone(), known.end))),
         }
     }
 

@@ -4,6 +4,7 @@
 //! a topic. Options are the source's own, described by [`Writer::column_options`](crate::Writer::column_options) and
 //! [`Writer::dataset_options`](crate::Writer::dataset_options).
 
+use crate::key::KeyHash;
 use crate::{ColumnId, DatasetId, Error, SqlState};
 use arrow::datatypes::FieldRef;
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub struct DatasetDefinition {
     pub references: Vec<ForeignKey>,
     /// Ordered indexes.
     pub indexes: Vec<IndexDefinition>,
+    /// Over how many shards its rows are spread, and by what; none if they lie in one.
+    pub sharding: Option<Sharding>,
     /// Options of the dataset as a whole.
     pub options: BTreeMap<String, String>,
 }
@@ -54,6 +57,17 @@ pub struct ForeignKey {
     pub dataset: DatasetId,
     /// The columns of one of its keys, in the order of `columns`.
     pub key: Vec<ColumnId>,
+}
+
+/// How the rows of a dataset are spread: those with the same values of the key lie in one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sharding {
+    /// How many shards there are. Datasets with the same number and the same key values have the rows in the same shard.
+    pub count: u32,
+    /// The columns that decide, each part of the primary key.
+    pub key: Vec<ColumnId>,
+    /// How they are hashed; the shard is the hash modulo the count.
+    pub hash: KeyHash,
 }
 
 /// An ordered index of a dataset, as it is to be.

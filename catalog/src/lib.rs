@@ -49,6 +49,7 @@ mod context;
 mod dataset;
 mod definition;
 mod error;
+pub mod key;
 pub mod mark;
 mod name;
 mod options;
@@ -68,7 +69,7 @@ pub use change::{
 pub use connector::{Check, CheckState, Connector, Federation, PassThrough, Pushed, Source};
 pub use context::{Principal, QueryId, ReadContext, ReadContextBuilder};
 pub use dataset::{Column, ColumnId, Dataset, DatasetEntry, DatasetId, DatasetKind};
-pub use definition::{ColumnDefinition, DatasetDefinition, Definition, ForeignKey, IndexDefinition};
+pub use definition::{ColumnDefinition, DatasetDefinition, Definition, ForeignKey, IndexDefinition, Sharding};
 pub use error::{Error, Kind, Result, SqlState};
 pub use name::{CatalogName, TableName};
 pub use options::{OptionKind, OptionSpec, Options};

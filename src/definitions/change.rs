@@ -1,7 +1,7 @@
 //! Changes of definitions, as entries hold them: JSON, one record, with a format version.
 
 use crate::commit::{Commit, Committed, log_error};
-use crate::definitions::{CatalogDefinition, Definitions, TableDefinition, dataset_id, view_statement};
+use crate::definitions::{CatalogDefinition, Definitions, POLDER, TableDefinition, dataset_id, view_statement};
 use crate::sql;
 use polder_catalog::{CatalogName, Definition, Error, TableName};
 use polder_log::store::{Encoding, Entry, EntryKind, NewEntry, Offset};
@@ -53,6 +53,13 @@ pub(crate) enum Change {
         schema: String,
         name: String,
     },
+}
+
+impl Change {
+    /// A table of Polder's own goes, whatever it was called.
+    pub(crate) fn forget(id: u64) -> Self {
+        Self::DropTable { id, catalog: POLDER.to_string(), schema: String::new(), name: String::new() }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

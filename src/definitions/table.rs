@@ -3,7 +3,8 @@
 use crate::definitions::POLDER;
 use crate::sql::Identity;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, ForeignKey, IndexDefinition};
+use polder_catalog::key::KeyHash;
+use polder_catalog::{ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, ForeignKey, IndexDefinition, Sharding};
 use polder_log::store::SchemaId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +29,9 @@ pub(crate) struct TableDefinition {
     pub(crate) indexes: Vec<StoredIndex>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) references: Vec<StoredReference>,
+    /// How its rows are spread; none if they lie in one shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sharding: Option<StoredSharding>,
     pub(crate) options: BTreeMap<String, String>,
     /// Names the columns as they are now, for the parts of entries; greater with each change of them.
     pub(crate) version: u32,
@@ -107,6 +111,7 @@ impl TableDefinition {
             identity: self.identity().map(|column| column_id(column.id)),
             indexes: self.indexes.iter().map(StoredIndex::for_source).collect(),
             references: self.references.iter().map(StoredReference::for_source).collect(),
+            sharding: self.sharding.as_ref().map(StoredSharding::for_source),
             options: self.options.clone(),
         }
     }
@@ -114,6 +119,20 @@ impl TableDefinition {
     /// The column that gets a number of its own.
     pub(crate) fn identity(&self) -> Option<&StoredColumn> {
         self.columns.iter().find(|column| column.identity.is_some())
+    }
+}
+
+/// Over how many shards rows are spread, and by which columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredSharding {
+    pub(crate) count: u32,
+    pub(crate) key: Vec<u32>,
+    pub(crate) hash: KeyHash,
+}
+
+impl StoredSharding {
+    fn for_source(&self) -> Sharding {
+        Sharding { count: self.count, key: self.key.iter().map(|id| column_id(*id)).collect(), hash: self.hash }
     }
 }
 

@@ -65,6 +65,7 @@ fn table(id: u64, name: &str) -> TableDefinition {
         options: BTreeMap::new(),
         indexes: vec![StoredIndex { name: "i".to_string(), columns: vec![4] }],
         references: vec![StoredReference { columns: vec![4], table: 3, key: vec![4] }],
+        sharding: Some(StoredSharding { count: 3, key: vec![4], hash: KeyHash::default() }),
         version: 7,
         last_column: 4,
     }

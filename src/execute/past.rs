@@ -4,11 +4,12 @@
 //! changed since; the newest of those that were made are kept for a while.
 
 use crate::catalogs::POLDER;
+use crate::commit::table_shard;
 use crate::engine::Inner;
 use crate::follow;
 use polder_catalog::{CatalogName, Dataset, Error, Offset, Position, ReadContext, Result, ShardName, SqlState};
 use polder_log::store::{self, CommitTime, MAIN};
-use polder_rows::RowsSource;
+use polder_rows::{Home, RowsSource};
 use std::sync::Arc;
 
 /// A table of Polder's own, by its id, as it was.
@@ -48,7 +49,15 @@ async fn tables_at(engine: &Inner, offset: u64) -> Result<Arc<RowsSource>> {
         return Ok(known);
     }
     let tables = Arc::new(RowsSource::new(CatalogName::new(POLDER)));
-    follow::replay_until(&engine.commit.log().await?.main(), store::Offset(offset), &tables).await?;
+    let log = engine.commit.log().await?;
+    follow::replay_until(Home::Main, &log.main(), store::Offset(offset), &tables).await?;
+    let cut = tables.cut();
+    tables.extend(u32::try_from(cut.len()).unwrap_or(u32::MAX));
+    for (at, end) in (0..).zip(cut.iter()) {
+        let shard = log.shard(&table_shard(at)).ok_or_else(|| Error::report("the log has lost a shard of tables"))?;
+        follow::replay_until(Home::Shard(at), &shard, store::Offset(*end), &tables).await?;
+    }
+    tables.adopt(cut.to_vec())?;
     engine.pasts.add(offset, &tables);
     Ok(tables)
 }

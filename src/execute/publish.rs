@@ -2,7 +2,7 @@
 
 use crate::catalogs::{Catalogs, POLDER};
 use crate::commit::{Committed, log_error};
-use crate::definitions::{definitions_in, entry_of};
+use crate::definitions::{TableDefinition, definitions_in, entry_of};
 use crate::engine::{Engine, Inner};
 use crate::session::Session;
 use polder_catalog::{CatalogName, Error, ReadContext, Result};
@@ -59,9 +59,22 @@ impl Defining {
     /// own: what the log says and what is defined here never differ.
     pub(super) async fn publish_entry(self, entry: NewEntry, proposal: Proposal) -> Result<Offset> {
         let publishing = tokio::spawn(async move {
+            let engine = self.engine();
+            let is_spread = |table: &TableDefinition| table.sharding.is_some();
+            let old = engine.catalogs();
+            // Nobody writes under another definition than that of the shard.
+            let _gate = match old.tables.values().chain(self.catalogs.tables.values()).any(is_spread) {
+                true => Some(engine.gate.write().await),
+                false => None,
+            };
             let Committed::Now(end) = self.engine().commit.commit(entry, proposal, None).await? else {
                 return Err(Error::report("a definition was taken for a request"));
             };
+            engine.commit.set_tables(self.catalogs.tables.values());
+            if _gate.is_some() {
+                engine.commit.define_in_shards().await?;
+            }
+            drop(_gate);
             self.show().await;
             Ok(end)
         });

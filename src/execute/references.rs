@@ -59,12 +59,13 @@ fn reference(
         let message = format!("the columns that the foreign key refers to are no key of table {}", target.full_name());
         Error::fix(SqlState::NO_KEY, message).with_hint("they need PRIMARY KEY or UNIQUE")
     })?;
+    let key = key.clone();
     if spec.columns.len() != key.len() {
         let message = format!("a foreign key of {} columns refers to {}", spec.columns.len(), key.len());
         return Err(Error::fix(SqlState::NO_KEY, message));
     }
     let mut columns = Vec::new();
-    for id in key {
+    for id in &key {
         let at = wanted.iter().position(|wanted| wanted == id).unwrap_or_default();
         let (from, to) = (&table.columns[place(table, &spec.columns[at])?], column(target, *id)?);
         if from.field.data_type() != to.field.data_type() {
@@ -77,7 +78,34 @@ fn reference(
         }
         columns.push(from.id);
     }
-    Ok(StoredReference { columns, table: target.id, key: key.clone() })
+    let reference = StoredReference { columns, table: target.id, key };
+    refuse_apart(table, target, &reference)?;
+    Ok(reference)
+}
+
+/// A row and what it refers to must be at home in one place, which decides about both.
+fn refuse_apart(table: &TableDefinition, target: &TableDefinition, reference: &StoredReference) -> Result<()> {
+    let together = match (&table.sharding, &target.sharding) {
+        (None, None) => true,
+        (Some(own), Some(other)) => {
+            let refers = |id: &u32| {
+                let at = reference.key.iter().position(|known| known == id)?;
+                Some(reference.columns[at])
+            };
+            let of_target: Vec<_> = other.key.iter().map(refers).collect();
+            own.count == other.count
+                && own.hash == other.hash
+                && of_target == own.key.iter().copied().map(Some).collect::<Vec<_>>()
+        }
+        _ => false,
+    };
+    match together {
+        true => Ok(()),
+        false => Err(Error::fix(SqlState::NOT_SUPPORTED, "a foreign key cannot reach another shard").with_hint(
+            "both tables lie in main, or are spread over as many shards by the columns of the foreign key; a procedure can check \
+             what is elsewhere",
+        )),
+    }
 }
 
 fn column(table: &TableDefinition, id: u32) -> Result<&StoredColumn> {

@@ -1,6 +1,7 @@
 //! Statements that look: SHOW, DESCRIBE, CHECK CATALOG, and the system tables.
 
 use crate::catalogs::{Catalogs, Origin, POLDER, PUBLIC, SYSTEM};
+use crate::commit::Ledger;
 use crate::definitions::TableDefinition;
 use crate::engine::Inner;
 use crate::execute::query;
@@ -294,17 +295,29 @@ fn dataset_lines(engine: &Inner, catalogs: &Catalogs) -> Vec<Line<8>> {
 
 /// The statements that clients gave a name, as the log has them.
 async fn request_lines(engine: &Inner) -> Result<Vec<Line<6>>> {
-    let Some(log) = engine.commit.stored().await? else { return Ok(Vec::new()) };
-    let durable = log.main().end().entries.0;
-    let line = |told: Told| {
+    if engine.commit.stored().await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let line = |shard: &Shard, told: Told| {
         let (state, outcome) = match told.outcome {
             Ok(tag) => ("accepted", tag),
             Err(rejection) => ("refused", rejection.error().to_string()),
         };
         let at = chrono::DateTime::from_timestamp_micros(told.time.0).map(|at| at.to_rfc3339());
-        [some(told.id), some(told.user), some(state), some(outcome), some(told.end.0.to_string()), at]
+        [
+            some(told.id),
+            some(told.user),
+            some(state),
+            some(outcome),
+            some(format!("{}:{}", shard.name(), told.end.0)),
+            at,
+        ]
     };
-    Ok(engine.commit.requests().await?.all(durable).into_iter().map(line).collect())
+    let mut lines = Vec::new();
+    for Ledger { shard, requests, .. } in engine.commit.ledgers().await? {
+        lines.extend(requests.all(shard.end().entries.0).into_iter().map(|told| line(&shard, told)));
+    }
+    Ok(lines)
 }
 
 /// The shards of the log, if it was opened.
@@ -336,10 +349,9 @@ pub(super) async fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str
             &["dataset", "kind", "record", "inputs", "frontier", "lag_records", "state", "reason"],
             dataset_lines(engine, catalogs),
         ),
-        "requests" => batch(
-            &["request_id", "user", "state", "outcome", "end_offset", "committed_at"],
-            request_lines(engine).await?,
-        ),
+        "requests" => {
+            batch(&["request_id", "user", "state", "outcome", "position", "committed_at"], request_lines(engine).await?)
+        }
         "log_shards" => batch(&["shard", "entries", "start_offset", "end_offset", "syncs"], shard_lines(engine)),
         _ => {
             return Err(Error::fix(SqlState::NO_TABLE, format!("table \"{POLDER}.{SYSTEM}.{name}\" does not exist"))

@@ -2,7 +2,7 @@
 
 use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM, own_table};
 use crate::commit::{log_error, position};
-use crate::definitions::{Change, StoredCheck, StoredColumn, TableDefinition, definitions_in};
+use crate::definitions::{Change, StoredCheck, StoredColumn, StoredSharding, TableDefinition, definitions_in};
 use crate::engine::Inner;
 use crate::execute::define::{done, drop_dependents};
 use crate::execute::publish::Defining;
@@ -47,6 +47,21 @@ pub(crate) const TOPIC_OPTIONS: &[OptionSpec] = &[
 ];
 
 /// `CREATE TOPIC`: its shards first, then its definition, so that who sees the topic finds its shards.
+/// What a table of Polder's own is made `WITH`.
+pub(crate) const TABLE_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new(
+        "shards",
+        OptionKind::Integer(1, 256),
+        "over how many shards the rows are spread, each with an order of its own; if not given they lie in main, in one order",
+    ),
+    OptionSpec::new(
+        "key",
+        OptionKind::Text,
+        "the columns of the primary key, separated by commas, by which rows are spread: those with the same values lie in one \
+         shard, in every table of as many shards; if not given the whole primary key",
+    ),
+];
+
 pub(super) async fn create_topic(
     session: &Session,
     name: Name,
@@ -165,6 +180,9 @@ pub(super) async fn create_table(
     table.references = references::of(engine, &catalogs, &context, &table, &spec.references)?;
     check_rules(engine, &context, &table)?;
     writer.check_definition(&table.for_source())?;
+    if rows.is_some() && table.sharding.is_some() {
+        return Err(polder_rows::spans());
+    }
     let change = Change::CreateTable { table: table.clone() };
     let mut draft = Draft::new(engine, EntryKind::DEFINITION).await?;
     draft.define(std::slice::from_ref(&change))?;
@@ -215,7 +233,7 @@ fn table(
         columns.push(StoredColumn { id, field: Arc::clone(field), options, default, identity });
     }
     let id_of = |name: &String| columns.iter().find(|column| column.field.name() == name).map(|column| column.id);
-    let key = spec.key.iter().filter_map(id_of).collect();
+    let key: Vec<u32> = spec.key.iter().filter_map(id_of).collect();
     let unique = spec.unique.iter().map(|names| names.iter().filter_map(id_of).collect()).collect();
     let number = |at: usize| if at == 0 { String::new() } else { at.to_string() };
     let check = |(at, check): (usize, &CheckSpec)| StoredCheck {
@@ -223,7 +241,10 @@ fn table(
         condition: check.condition.clone(),
     };
     let checks = spec.checks.iter().enumerate().map(check).collect();
-    Options::validate(writer.dataset_options(), spec.options.iter().cloned())?;
+    let is_own = name.catalog.as_str() == POLDER;
+    let known = if is_own { TABLE_OPTIONS } else { writer.dataset_options() };
+    let options = Options::validate(known, spec.options.iter().cloned())?;
+    let sharding = if is_own { sharding(&columns, &key, &options)? } else { None };
     Ok(TableDefinition {
         id,
         catalog: name.catalog.to_string(),
@@ -236,9 +257,32 @@ fn table(
         checks,
         indexes: Vec::new(),
         references: Vec::new(),
-        options: spec.options.iter().cloned().collect(),
+        sharding,
+        options: if is_own { BTreeMap::new() } else { spec.options.iter().cloned().collect() },
         version: 1,
     })
+}
+
+/// How the rows of a table are spread that is to be.
+fn sharding(columns: &[StoredColumn], key: &[u32], options: &Options) -> Result<Option<StoredSharding>> {
+    let Some(count) = options.integer("shards") else {
+        return match options.text("key") {
+            None => Ok(None),
+            Some(_) => Err(Error::fix(SqlState::PARAMETER, "a key without shards has nothing to spread")
+                .with_hint("WITH (shards = 4, key = '...')")),
+        };
+    };
+    let id = |name: &str| {
+        let column = columns.iter().find(|column| column.field.name() == name);
+        let message = || Error::fix(SqlState::NO_COLUMN, format!("column \"{name}\" of the key does not exist"));
+        column.map(|column| column.id).ok_or_else(message)
+    };
+    let key = match options.text("key") {
+        None => key.to_vec(),
+        Some(names) => names.split(',').map(|name| id(name.trim())).collect::<Result<_>>()?,
+    };
+    let count = u32::try_from(count).map_err(|_| Error::fix(SqlState::PARAMETER, "too many shards"))?;
+    Ok(Some(StoredSharding { count, key, hash: KeyHash::default() }))
 }
 
 /// Whether the defaults, numbers and conditions of a table can be kept and computed.

@@ -19,10 +19,7 @@ pub(super) async fn begin(session: &Session, read_only: bool) -> Result<Outcome>
     let view = Arc::new(engine.commit.tables().await?.begin());
     let id = session.take_request_id()?;
     let before = match &id {
-        Some(id) => {
-            let durable = engine.commit.log().await?.main().end().entries.0;
-            engine.commit.requests().await?.answered(durable, USER, id)
-        }
+        Some(id) => engine.commit.answered(USER, id).await?,
         None => None,
     };
     session.set_transaction(Some(Transaction::new(view, read_only, id, before.as_deref())));
@@ -66,7 +63,7 @@ pub(super) async fn commit(session: &Session) -> Result<Outcome> {
                 Ok(Outcome::Done(COMMIT.to_string()))
             }
             Committed::Before(before) => {
-                session.reached(&position([(MAIN.to_string(), before.end)]));
+                session.reached(&position([(MAIN.to_string(), before.shown)]));
                 before.outcome.map_err(|rejection| rejection.error())?;
                 Ok(Outcome::Done(COMMIT.to_string()))
             }

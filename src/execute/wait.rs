@@ -11,9 +11,7 @@ use std::sync::Arc;
 pub(super) async fn wait_for(session: &Session, id: &str) -> Result<Outcome> {
     let engine = &session.engine.0;
     let context = query::context(session);
-    let ends = engine.commit.log().await?.main().end_watch();
-    let requests = engine.commit.requests().await?;
-    requests.wait(&context.principal().0, id, ends, &context).await.map(Outcome::Done)
+    engine.commit.wait_for(&context.principal().0, id, &context).await.map(Outcome::Done)
 }
 
 /// Runs a statement in the background: it goes on whatever becomes of the client, and its outcome is kept under its id.

@@ -2,6 +2,7 @@
 
 use crate::commit::{log_error, position};
 use crate::definitions::{changes_of, dataset_id, definitions_in};
+use crate::epoch;
 use crate::requests::{Rejection, rejection_of};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -9,7 +10,7 @@ use futures::StreamExt;
 use polder_catalog::{
     CatalogName, ChangePart, Definition, Entry, Error, Kind, PART_ROWS_MAX, PartStream, Result, SqlState, WEIGHT_COLUMN,
 };
-use polder_log::store::{self, EntryHeader, EntryKind, MAIN, Offset, Part, Shard};
+use polder_log::store::{self, EntryHeader, EntryKind, Offset, Part, Shard};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(super) struct Read {
     pub(super) end: Offset,
     /// The request that the entry is of, and why it was refused.
     pub(super) request: Option<(EntryHeader, Option<Rejection>)>,
+    /// How far each shard counts, if the entry is an epoch.
+    pub(super) cut: Option<Vec<u64>>,
 }
 
 impl Read {
@@ -43,7 +46,7 @@ impl Read {
 impl Reading {
     pub(super) fn start(main: Shard, range: Range<Offset>, catalog: CatalogName, tables: BTreeSet<u64>) -> Self {
         let (sender, receiver) = mpsc::channel(ENTRIES_AHEAD);
-        let reader = Reader { catalog, tables, sender };
+        let reader = Reader { shard: main.name().to_string(), catalog, tables, sender };
         tokio::task::spawn_blocking(move || reader.run(&main, range));
         Self(receiver)
     }
@@ -54,6 +57,7 @@ impl Reading {
 }
 
 struct Reader {
+    shard: String,
     catalog: CatalogName,
     tables: BTreeSet<u64>,
     sender: mpsc::Sender<Result<Read>>,
@@ -124,7 +128,8 @@ impl Reader {
             let _ = parts.blocking_send(Told::End);
             return Ok(Ok(()));
         }
-        let read = Read { entry: None, end, request: request_of(entry)? };
+        let cut = epoch::cut_of(entry).map_err(|detail| self.unreadable(entry, detail))?;
+        let read = Read { entry: None, end, request: self.request_of(entry)?, cut };
         Ok(self.sender.blocking_send(Ok(read)).map_err(|_| Gone))
     }
 
@@ -133,39 +138,38 @@ impl Reader {
         let (sender, parts) = mpsc::channel(PARTS_AHEAD);
         let header = entry.header();
         let told = Entry {
-            position: position([(MAIN.to_string(), header.end_offset())]),
+            position: position([(self.shard.clone(), header.end_offset())]),
             time: time(header.commit_time),
             request_id: header.attributes.request_id.clone(),
             definitions,
             parts: stream_of(parts),
         };
-        let read = Read { entry: Some(told), end: header.end_offset(), request: request_of(entry)? };
+        let read = Read { entry: Some(told), end: header.end_offset(), request: self.request_of(entry)?, cut: None };
         Ok(self.sender.blocking_send(Ok(read)).map(|()| sender).map_err(|_| Gone))
     }
 
     /// What the entry defines in this catalog.
     fn definitions(&mut self, entry: &store::Entry) -> Result<Vec<Definition>> {
-        let changes = changes_of(entry).map_err(|detail| {
-            let message = format!("entry {} of the log's shard main cannot be read", entry.header().number.0);
-            Error::new(Kind::Repair, SqlState::DAMAGED, message).with_detail(detail)
-        })?;
+        let changes = changes_of(entry).map_err(|detail| self.unreadable(entry, detail))?;
         let definitions = definitions_in(&changes, &self.catalog);
         let created = definitions.iter().filter(|definition| matches!(definition, Definition::Create(_)));
         self.tables.extend(created.filter_map(|definition| definition.dataset().0.parse::<u64>().ok()));
         Ok(definitions)
     }
-}
 
-fn request_of(entry: &store::Entry) -> Result<Option<(EntryHeader, Option<Rejection>)>> {
-    let header = entry.header();
-    if header.attributes.digest.is_none() {
-        return Ok(None);
+    fn request_of(&self, entry: &store::Entry) -> Result<Option<(EntryHeader, Option<Rejection>)>> {
+        let header = entry.header();
+        if header.attributes.digest.is_none() {
+            return Ok(None);
+        }
+        let rejection = rejection_of(entry).map_err(|detail| self.unreadable(entry, detail))?;
+        Ok(Some((header.clone(), rejection)))
     }
-    let rejection = rejection_of(entry).map_err(|detail| {
-        let message = format!("entry {} of the log's shard main cannot be read", header.number.0);
+
+    fn unreadable(&self, entry: &store::Entry, detail: String) -> Error {
+        let message = format!("entry {} of the log's shard {} cannot be read", entry.header().number.0, self.shard);
         Error::new(Kind::Repair, SqlState::DAMAGED, message).with_detail(detail)
-    })?;
-    Ok(Some((header.clone(), rejection)))
+    }
 }
 
 /// What the parts of one entry are, on their way. An end that is not told is no end.

@@ -255,6 +255,7 @@ fn definition(name: &str, rows: &Schema, schema: String) -> DatasetDefinition {
         identity: None,
         indexes: Vec::new(),
         references: Vec::new(),
+        sharding: None,
         options: BTreeMap::new(),
     }
 }

@@ -18,7 +18,6 @@ mod tail;
 
 use crate::columns::{Hidden, TopicTable};
 use crate::error::of_store;
-use crate::key;
 use crate::pins::entries;
 use crate::records::{Columns, Records};
 use crate::store::{Log, Shard, folder_of};
@@ -26,6 +25,7 @@ use crate::topic::TopicDefinition;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use block::{Block, BlockFile, Identity};
+use polder_catalog::key;
 use polder_catalog::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{ControlFlow, Range};

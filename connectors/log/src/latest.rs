@@ -9,7 +9,6 @@
 mod seen;
 
 use crate::columns::{Hidden, Origin, TopicTable};
-use crate::key;
 use crate::key_index::Source;
 use crate::pins::find;
 use crate::records::{Columns, Records};
@@ -24,6 +23,7 @@ use datafusion_common::stats::Precision;
 use datafusion_common::{Result as DataFusionResult, ScalarValue, Statistics};
 use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
+use polder_catalog::key;
 use polder_catalog::{Error, KeptLocal, ReadContext, Result, RuntimeFilters, Scan, ScanMeter};
 use seen::Seen;
 use std::collections::BTreeSet;

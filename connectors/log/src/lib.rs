@@ -33,7 +33,6 @@ mod error;
 #[cfg(feature = "table")]
 mod federation;
 #[cfg(feature = "table")]
-mod key;
 #[cfg(feature = "table")]
 mod key_index;
 #[cfg(feature = "table")]
@@ -62,7 +61,7 @@ pub use append::Appended;
 #[cfg(feature = "table")]
 pub use columns::Hidden;
 #[cfg(feature = "table")]
-pub use key::KeyHash;
+pub use polder_catalog::key::KeyHash;
 #[cfg(feature = "table")]
 pub use source::{LogSource, OpenLog};
 #[cfg(feature = "table")]

@@ -96,7 +96,8 @@ impl Selection {
         let Some(key) = table.key else { return };
         let of = table.schema.field(key).data_type();
         let keys: Vec<_> = keys.iter().filter_map(|value| narrowed(value, of)).collect();
-        let hashes = keys.iter().map(|value| crate::key::bytes_of(value).map(|bytes| table.definition.hash.of(&bytes)));
+        let hashes =
+            keys.iter().map(|value| polder_catalog::key::bytes_of(value).map(|bytes| table.definition.hash.of(&bytes)));
         if let Some(hashes) = hashes.collect::<Option<Vec<_>>>() {
             let shards: BTreeSet<_> = hashes.into_iter().map(|hash| table.definition.shard_of(hash)).collect();
             self.shards.retain(|shard| shards.contains(shard));

@@ -1,9 +1,9 @@
 //! What a topic is: its columns, the shards it is spread over, its key. The engine keeps definitions as entries of the log.
 
 use crate::columns::Hidden;
-use crate::key::{self, KeyHash};
 use crate::store::SchemaId;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use polder_catalog::key::{self, KeyHash};
 use polder_catalog::{Error, Result, SqlState};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;

@@ -1,5 +1,6 @@
 //! `ON CONFLICT`: which of the rows that are inserted have a key that is there already.
 
+use crate::home;
 use crate::path::Path;
 use crate::reads::{Condition, Snapshot};
 use crate::table::Table;
@@ -55,13 +56,21 @@ impl Arbiter {
     }
 
     /// What each of these rows meets.
+    ///
+    /// # Errors
+    /// 0A000 if they are at home in several shards.
     pub fn judge(&mut self, rows: &RecordBatch) -> Result<Vec<Verdict>> {
         let mut verdicts = vec![Verdict::New; rows.num_rows()];
+        let home = home::home_of_rows(&self.table, rows)?.unwrap_or_default();
+        let part = self.snapshot.state.parts_of(&self.table).into_iter().find(|(known, _)| *known == home);
+        let table = part.map_or_else(|| Arc::clone(&self.table), |(_, part)| part);
         for (path, seen) in &mut self.paths {
+            // Each shard has indexes of its own.
+            let path = table.paths.iter().find(|known| known.is_like(path)).unwrap_or(path);
             let keys = path.keys(rows)?;
             let wanted = (0..rows.num_rows()).filter(|at| keys.has(*at)).map(|at| keys.rows.row(at).owned());
-            self.snapshot.note(&self.table, Condition::HasKey(path.clone(), Arc::new(wanted.collect())));
-            for (at, found) in self.table.find(path, &keys)?.into_iter().enumerate().filter(|(at, _)| keys.has(*at)) {
+            self.snapshot.note(home, &table, Condition::HasKey(path.clone(), Arc::new(wanted.collect())));
+            for (at, found) in table.find(path, &keys)?.into_iter().enumerate().filter(|(at, _)| keys.has(*at)) {
                 let is_first = seen.insert(keys.rows.row(at).owned());
                 match (found, &verdicts[at]) {
                     _ if !is_first => verdicts[at] = Verdict::Twice,

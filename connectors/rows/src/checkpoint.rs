@@ -21,9 +21,10 @@ use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
+use polder_catalog::key::KeyHash;
 use polder_catalog::{
     CatalogName, ColumnDefinition, ColumnId, DatasetDefinition, DatasetId, Error, ForeignKey, IndexDefinition, Kind,
-    Position, Result, SqlState,
+    Position, Result, Sharding, SqlState,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,9 @@ struct Manifest {
     /// The newest entry that the tables reflect: it may be behind the position, where entries are skipped then.
     last_applied: Option<String>,
     tables: Vec<StoredTable>,
+    /// In `main`: where each shard ended at the newest epoch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    cut: Vec<u64>,
     extra: StoredFile,
 }
 
@@ -70,6 +74,8 @@ struct StoredTable {
     identity: Option<String>,
     indexes: Vec<StoredIndex>,
     references: Vec<StoredReference>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sharding: Option<StoredSharding>,
     options: BTreeMap<String, String>,
     next: u64,
     next_identity: i64,
@@ -94,6 +100,13 @@ struct StoredReference {
     columns: Vec<String>,
     dataset: String,
     key: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSharding {
+    count: u32,
+    key: Vec<String>,
+    hash: KeyHash,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,6 +140,7 @@ pub(crate) fn write(folder: &Path, state: &State, position: &Position, extra: &[
         position: position.to_string(),
         last_applied: state.last_applied.as_ref().map(ToString::to_string),
         tables,
+        cut: state.cut.to_vec(),
         extra,
     };
     write_manifest(folder, &manifest)?;
@@ -146,6 +160,7 @@ pub(crate) fn read(folder: &Path, catalog: &CatalogName, mut version: impl FnMut
         state.tables.insert(table.definition.id.clone(), Arc::new(table));
     }
     state.last_applied = manifest.last_applied.as_deref().map(str::parse).transpose()?;
+    state.cut = Arc::new(manifest.cut);
     let extra = read_file(folder, &manifest.extra)?;
     Ok(Some(Restored { state, position: manifest.position.parse()?, extra }))
 }
@@ -212,6 +227,11 @@ impl<'a> Files<'a> {
             identity: definition.identity.as_ref().map(ToString::to_string),
             indexes: definition.indexes.iter().map(index).collect(),
             references: definition.references.iter().map(reference).collect(),
+            sharding: definition.sharding.as_ref().map(|sharding| StoredSharding {
+                count: sharding.count,
+                key: ids(&sharding.key),
+                hash: sharding.hash,
+            }),
             options: definition.options.clone(),
             next: table.next_number(),
             next_identity: table.next_identity(),
@@ -248,6 +268,11 @@ fn restore(folder: &Path, catalog: &CatalogName, stored: &StoredTable, version: 
         identity: stored.identity.as_ref().map(|id| ColumnId(id.as_str().into())),
         indexes: stored.indexes.iter().map(index).collect(),
         references: stored.references.iter().map(reference).collect(),
+        sharding: stored.sharding.as_ref().map(|stored| Sharding {
+            count: stored.count,
+            key: ids(&stored.key),
+            hash: stored.hash,
+        }),
         options: stored.options.clone(),
     };
     let deleted = stored.deleted.as_ref().map(|file| read_file(folder, file)).transpose()?.unwrap_or_default();

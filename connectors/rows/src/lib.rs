@@ -18,11 +18,14 @@
 //! 4. An entry is decided on top of all that was decided before it, in the order in which the log takes them ([`store`]). What
 //!    a constraint refuses has no effect; neither has what stands on rows that have changed since they were read ([`reads`]).
 //! 5. What is shown is durable. What the log did not take is taken back before the next entry is decided.
+//! 6. The rows of a table that is spread ([`home`]) are shown as of an **epoch**, an entry of `main` that says how far each shard
+//!    counts: so all tables together are, at each entry of `main`, one state for ever.
 
 mod arbiter;
 mod checkpoint;
 mod chunk;
 mod history;
+mod home;
 mod index;
 mod ordered;
 mod part;
@@ -41,7 +44,8 @@ mod write;
 mod tests;
 
 pub use arbiter::{Arbiter, Verdict};
+pub use home::{Home, spans};
 pub use reads::Reads;
 pub use source::RowsSource;
-pub use store::{Changes, Proposal};
+pub use store::{Changes, Epoch, Proposal};
 pub use view::View;

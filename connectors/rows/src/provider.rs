@@ -1,5 +1,7 @@
 //! The scan verb: a table as DataFusion sees it, and the stream of its rows.
 
+use crate::chunk::Chunk;
+use crate::home::Home;
 use crate::ordered::{Ordered, Wanted};
 use crate::path::Path;
 use crate::reads::{Condition, Snapshot};
@@ -16,13 +18,17 @@ use datafusion_physical_plan::ExecutionPlan;
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_session::{Session, TableProvider};
 use polder_catalog::{CatalogName, ReadContext, Scan, ScanExec, ScanMeter};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A version of a table, for the length of one query.
 #[derive(Debug)]
 pub(crate) struct RowsTable {
     catalog: CatalogName,
+    /// Without rows, if it is spread.
     table: Arc<Table>,
+    /// The rows, by where they are at home.
+    parts: Vec<(Home, Arc<Table>)>,
     snapshot: Arc<Snapshot>,
     context: ReadContext,
     constraints: Constraints,
@@ -33,7 +39,8 @@ impl RowsTable {
         let key = table.has_key().then(|| Constraint::PrimaryKey(table.key().to_vec()));
         let unique = table.unique().map(|columns| Constraint::Unique(columns.to_vec()));
         let constraints = Constraints::new_unverified(key.into_iter().chain(unique).collect());
-        Self { catalog, table, snapshot, context, constraints }
+        let parts = snapshot.state.parts_of(&table);
+        Self { catalog, table, parts, snapshot, context, constraints }
     }
 
     /// The column of the key that a filter sets equal to a constant.
@@ -87,21 +94,33 @@ impl RowsTable {
         wanted
     }
 
+    /// Where the rows are that the filters may ask for: in one place, if they give the whole sharding key.
+    fn asked(&self, filters: &[Expr]) -> Result<Vec<(Home, Arc<Table>)>> {
+        let Some(spread) = &self.table.spread else { return Ok(self.parts.clone()) };
+        let known: Vec<_> = filters.iter().filter_map(|filter| self.key_of(filter)).collect();
+        let value = |at: &usize| known.iter().find(|(column, _)| column == at).map(|(_, value)| value.to_array());
+        let Some(key) = spread.columns.iter().map(value).collect::<Option<Result<Vec<_>>>>().transpose()? else {
+            return Ok(self.parts.clone());
+        };
+        let home = spread.home_of(&key)?;
+        Ok(self.parts.iter().filter(|(known, _)| *known == home).cloned().collect())
+    }
+
     /// The rows that the best of the indexes finds, if that is worth it: far fewer than there are.
-    fn by_index(&self, filters: &[Expr]) -> Result<Option<Lookup>> {
-        if !self.context.pushdown() || self.table.indexes.is_empty() {
+    fn by_index(&self, table: &Table, filters: &[Expr]) -> Result<Option<Lookup>> {
+        if !self.context.pushdown() || table.indexes.is_empty() {
             return Ok(None);
         }
         let compared: Vec<_> = filters.iter().filter_map(|filter| self.compared(filter)).collect();
-        let max = (self.table.row_count() / ROWS_SHARE_MAX).max(ROWS_ALWAYS);
+        let max = (table.row_count() / ROWS_SHARE_MAX).max(ROWS_ALWAYS);
         let mut best: Option<Lookup> = None;
-        for index in &self.table.indexes {
+        for index in &table.indexes {
             let wanted = self.wanted(index, &compared);
             if !wanted.is_any() {
                 continue;
             }
             let max = best.as_ref().map_or(max, |best| best.count().saturating_sub(1));
-            if let Some(numbers) = index.find(&wanted, self.table.read_version(), max)? {
+            if let Some(numbers) = index.find(&wanted, table.read_version(), max)? {
                 best = Some(Lookup::Index { name: Arc::clone(&index.name), numbers: numbers.into() });
             }
         }
@@ -113,6 +132,12 @@ impl RowsTable {
         let mut paths = self.table.paths.iter().filter(|path| path.kind.is_unique());
         op == Operator::Eq && paths.any(|path| path.columns.contains(&column))
             || self.table.indexes.iter().any(|index| index.columns.contains(&column))
+    }
+
+    /// Whether a filter tells where rows are at home.
+    fn is_spread_by(&self, filter: &Expr) -> bool {
+        let spread = self.table.spread.as_ref();
+        spread.is_some_and(|spread| self.key_of(filter).is_some_and(|(at, _)| spread.columns.contains(&at)))
     }
 
     /// The path by which the filters ask for one row, and its key, if they say all of it.
@@ -128,14 +153,15 @@ impl RowsTable {
     }
 
     /// Notes what is read, if anybody will ask: the rows that meet the filters.
-    fn note(&self, session: &dyn Session, filters: &[Expr]) -> Result<()> {
+    fn note(&self, session: &dyn Session, filters: &[Expr], parts: &[(Home, Arc<Table>)]) -> Result<()> {
         if !self.snapshot.is_noted() {
             return Ok(());
         }
         let schema = DFSchema::try_from(Arc::clone(&self.table.schema))?;
         let all = filters.iter().cloned().reduce(Expr::and);
         let condition = all.map(|all| session.create_physical_expr(unqualified(all)?, &schema)).transpose()?;
-        self.snapshot.note(&self.table, condition.map_or(Condition::All, Condition::Meets));
+        let condition = condition.map_or(Condition::All, Condition::Meets);
+        parts.iter().for_each(|(home, part)| self.snapshot.note(*home, part, condition.clone()));
         Ok(())
     }
 }
@@ -205,6 +231,7 @@ impl TableProvider for RowsTable {
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let is_taken = |filter: &Expr| {
             self.context.pushdown() && self.compared(filter).is_some_and(|(at, op, _)| self.is_found_by(at, op))
+                || self.is_spread_by(filter)
                 || self.snapshot.is_noted() && is_plain(filter)
         };
         let support = |filter: &&Expr| match is_taken(filter) {
@@ -221,19 +248,29 @@ impl TableProvider for RowsTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.note(session, filters)?;
+        let parts = self.asked(filters)?;
+        self.note(session, filters, &parts)?;
         let projection = projection.cloned().unwrap_or_else(|| (0..self.table.schema.fields().len()).collect());
-        let lookup = match self.lookup(filters) {
-            Some(key) => Some(key),
-            None => self.by_index(filters)?,
-        };
+        let (mut lookups, mut chunks) = (Vec::new(), Vec::new());
+        for (_, part) in &parts {
+            let lookup = match self.lookup(filters) {
+                Some(key) => Some(key),
+                None => self.by_index(part, filters)?,
+            };
+            match lookup {
+                Some(lookup) => lookups.push((Arc::clone(part), lookup)),
+                None => chunks.extend(part.chunks.iter().cloned()),
+            }
+        }
         let scan = RowsScan {
             is_noted: self.snapshot.is_noted(),
             schema: Arc::new(self.table.schema.project(&projection)?),
             table: Arc::clone(&self.table),
-            lookup,
+            shards: self.table.spread.is_some().then_some(parts.len()),
             limit: limit.filter(|_| filters.is_empty() && self.context.pushdown()),
-            partitions: self.context.partitions().clamp(1, self.table.chunks.len().max(1)),
+            partitions: self.context.partitions().clamp(1, chunks.len().max(1)),
+            lookups,
+            chunks,
             projection,
         };
         Ok(Arc::new(ScanExec::new(self.catalog.clone(), Arc::new(scan), self.context.clone())))
@@ -247,9 +284,20 @@ struct RowsScan {
     table: Arc<Table>,
     schema: SchemaRef,
     projection: Vec<usize>,
-    lookup: Option<Lookup>,
+    /// How many shards are read, of a table that is spread.
+    shards: Option<usize>,
+    /// In which parts of the table to look, and for what.
+    lookups: Vec<(Arc<Table>, Lookup)>,
+    /// What is read from one end to the other.
+    chunks: Vec<Arc<Chunk>>,
     limit: Option<usize>,
     partitions: usize,
+}
+
+impl RowsScan {
+    fn row_count(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.live()).sum()
+    }
 }
 
 impl Scan for RowsScan {
@@ -261,15 +309,27 @@ impl Scan for RowsScan {
         let name = &self.table.definition.name;
         let columns: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
         let limit = self.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
-        let how = match &self.lookup {
-            None => format!("{} rows in {} chunks", self.table.row_count(), self.table.chunks.len()),
-            Some(Lookup::Index { name, numbers }) => format!("by index {name}: {} entries", numbers.len()),
-            Some(Lookup::Key { path, key }) => {
+        let how = match self.lookups.first() {
+            None => format!("{} rows in {} chunks", self.row_count(), self.chunks.len()),
+            Some((_, Lookup::Index { name, .. })) => {
+                let entries: usize = self.lookups.iter().map(|(_, lookup)| lookup.count()).sum();
+                let more = match self.row_count() {
+                    0 => String::new(),
+                    rows => format!(", and {rows} rows in {} chunks", self.chunks.len()),
+                };
+                format!("by index {name}: {entries} entries{more}")
+            }
+            Some((table, Lookup::Key { path, key })) => {
                 let key: Vec<_> = key.iter().map(ToString::to_string).collect();
-                format!("by {} ({})", self.table.name_of(*path), key.join(", "))
+                format!("by {} ({})", table.name_of(*path), key.join(", "))
             }
         };
-        format!("{name} ({}){limit}: {how}", columns.join(", "))
+        let shards = match self.shards {
+            None => String::new(),
+            Some(1) => " in 1 shard".to_string(),
+            Some(shards) => format!(" in {shards} shards"),
+        };
+        format!("{name} ({}){limit}: {how}{shards}", columns.join(", "))
     }
 
     fn is_noted(&self) -> bool {
@@ -277,28 +337,28 @@ impl Scan for RowsScan {
     }
 
     fn partitions(&self) -> usize {
-        if self.lookup.is_some() { 1 } else { self.partitions }
+        self.partitions
     }
 
     fn statistics(&self) -> Statistics {
-        let rows = self.table.row_count();
-        let num_rows = match (&self.lookup, self.limit) {
-            (Some(lookup), _) => Precision::Inexact(lookup.count()),
-            (None, Some(limit)) => Precision::Inexact(rows.min(limit)),
-            (None, None) => Precision::Exact(rows),
+        let rows = self.row_count();
+        let found = self.lookups.iter().map(|(_, lookup)| lookup.count()).sum::<usize>();
+        let num_rows = match (self.lookups.is_empty(), self.limit) {
+            (false, _) => Precision::Inexact(found + rows),
+            (true, Some(limit)) => Precision::Inexact(rows.min(limit)),
+            (true, None) => Precision::Exact(rows),
         };
         Statistics { num_rows, ..Statistics::new_unknown(&self.schema) }
     }
 
     fn open(&self, partition: usize, task: Arc<TaskContext>, meter: ScanMeter) -> Result<SendableRecordBatchStream> {
+        let chunks = self.chunks.iter().skip(partition).step_by(self.partitions()).cloned();
         let rows = Rows {
-            table: Arc::clone(&self.table),
             projection: self.projection.clone(),
-            lookup: self.lookup.clone(),
+            lookups: if partition == 0 { self.lookups.clone() } else { Vec::new() },
             left: self.limit.unwrap_or(usize::MAX),
             batch_rows: task.session_config().batch_size().max(1),
-            chunk: partition,
-            step: self.partitions(),
+            chunks: chunks.collect(),
             place: 0,
             found: Vec::new(),
             meter,
@@ -314,17 +374,15 @@ impl Scan for RowsScan {
     }
 }
 
-/// One partition on its way out: every n-th chunk, a batch at a time.
+/// One partition on its way out: what was looked up, then its chunks, a batch at a time.
 struct Rows {
-    table: Arc<Table>,
     projection: Vec<usize>,
-    /// Taken at the first poll.
-    lookup: Option<Lookup>,
+    lookups: Vec<(Arc<Table>, Lookup)>,
     /// Rows that may still be given.
     left: usize,
     batch_rows: usize,
-    chunk: usize,
-    step: usize,
+    chunks: VecDeque<Arc<Chunk>>,
+    /// In the first chunk.
     place: usize,
     found: Vec<RecordBatch>,
     meter: ScanMeter,
@@ -332,22 +390,6 @@ struct Rows {
 
 impl Rows {
     fn next(&mut self) -> Result<Option<RecordBatch>> {
-        match self.lookup.take() {
-            None => {}
-            Some(Lookup::Key { path, key }) => {
-                let key = key.iter().map(|value| value.to_array()).collect::<Result<Vec<ArrayRef>>>()?;
-                if let Some(found) = self.table.look_up(&self.table.paths[path], &key)? {
-                    // Nothing else is read.
-                    self.chunk = usize::MAX;
-                    self.found = found;
-                }
-            }
-            Some(Lookup::Index { numbers, .. }) => {
-                self.chunk = usize::MAX;
-                self.found = self.table.rows_of(&numbers)?;
-                self.found.reverse();
-            }
-        }
         while self.left > 0 {
             let Some(rows) = self.rows()? else { break };
             if rows.num_rows() == 0 {
@@ -362,17 +404,40 @@ impl Rows {
     }
 
     fn rows(&mut self) -> Result<Option<RecordBatch>> {
+        while self.found.is_empty()
+            && let Some((table, lookup)) = self.lookups.pop()
+        {
+            self.look_up(&table, lookup)?;
+        }
         if let Some(found) = self.found.pop() {
             return Ok(Some(found.project(&self.projection)?));
         }
-        let Some(chunk) = self.table.chunks.get(self.chunk) else { return Ok(None) };
+        let Some(chunk) = self.chunks.front() else { return Ok(None) };
         let count = self.batch_rows.min(chunk.len() - self.place);
         let rows = chunk.slice(self.place, count, &self.projection).map_err(|error| defect(&error))?;
         self.place += count;
         if self.place == chunk.len() {
             self.place = 0;
-            self.chunk += self.step;
+            self.chunks.pop_front();
         }
         Ok(Some(rows))
+    }
+
+    fn look_up(&mut self, table: &Table, lookup: Lookup) -> Result<()> {
+        match lookup {
+            Lookup::Key { path, key } => {
+                let key = key.iter().map(|value| value.to_array()).collect::<Result<Vec<ArrayRef>>>()?;
+                match table.look_up(&table.paths[path], &key)? {
+                    Some(found) => self.found = found,
+                    // Only reading all of them can tell.
+                    None => self.chunks.extend(table.chunks.iter().cloned()),
+                }
+            }
+            Lookup::Index { numbers, .. } => {
+                self.found = table.rows_of(&numbers)?;
+                self.found.reverse();
+            }
+        }
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! was or as it is: the precision locks of Jordan, Banerjee and Batman (SIGMOD 1981), checked when the entry is decided.
 //! So rows that were not there, and came, are noticed like those that were read.
 
+use crate::home::Home;
 use crate::path::Path;
 use crate::store::State;
 use crate::table::Table;
@@ -11,7 +12,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::row::OwnedRow;
 use datafusion_physical_plan::PhysicalExpr;
 use polder_catalog::{DatasetId, Error, Kind, Result, SqlState};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the reads of one query see: the tables between two entries, perhaps with what the transaction has changed.
@@ -28,6 +29,7 @@ pub struct Reads(Arc<Mutex<Vec<Read>>>);
 
 #[derive(Clone, Debug)]
 struct Read {
+    home: Home,
     dataset: DatasetId,
     version: u64,
     condition: Condition,
@@ -53,11 +55,11 @@ impl Snapshot {
         self.reads.is_some()
     }
 
-    /// Notes that rows of a table are read.
-    pub(crate) fn note(&self, table: &Table, condition: Condition) {
+    /// Notes that rows of a table are read, as far as they are at home there.
+    pub(crate) fn note(&self, home: Home, table: &Table, condition: Condition) {
         let Some(Reads(reads)) = &self.reads else { return };
         let dataset = table.definition.id.clone();
-        let read = Read { dataset, version: table.read_version(), condition };
+        let read = Read { home, dataset, version: table.read_version(), condition };
         reads.lock().unwrap_or_else(PoisonError::into_inner).push(read);
     }
 }
@@ -68,12 +70,18 @@ impl Reads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Whether all that was read is the same in a later state.
+    /// Where there were rows to read.
+    pub fn homes(&self) -> BTreeSet<Home> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|read| read.home).collect()
+    }
+
+    /// Whether all that was read of a home is the same in a later state of it.
     ///
     /// # Errors
     /// 40001 if it is not, or nobody can tell.
-    pub(crate) fn check(&self, state: &State) -> Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().try_for_each(|read| read.check(state))
+    pub(crate) fn check(&self, home: Home, state: &State) -> Result<()> {
+        let reads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reads.iter().filter(|read| read.home == home).try_for_each(|read| read.check(state))
     }
 }
 

@@ -2,55 +2,132 @@
 
 use crate::arbiter::Arbiter;
 use crate::checkpoint::{self, Restored};
+use crate::home::{self, Home};
 use crate::provider::RowsTable;
 use crate::reads::{Reads, Snapshot};
-use crate::store::{Changes, Proposal, State, Store};
+use crate::store::{Changes, Epoch, Proposal, State, Store};
 use crate::table::Table;
 use crate::view::View;
 use crate::write::RowsWriter;
 use async_trait::async_trait;
 use polder_catalog::{
-    Capabilities, CatalogName, Check, Column, ColumnId, Dataset, DatasetEntry, DatasetId, DatasetKind, Definition,
-    Error, Position, ReadContext, Result, Source, SqlState, Support, Writer,
+    Capabilities, CatalogName, Check, Column, ColumnId, Dataset, DatasetDefinition, DatasetEntry, DatasetId,
+    DatasetKind, Definition, Error, Position, ReadContext, Result, Source, SqlState, Support, Writer,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Tables that live here. Empty until their entries are applied.
 #[derive(Debug)]
 pub struct RowsSource {
     name: CatalogName,
-    store: Arc<Store>,
+    main: Arc<Store>,
+    shards: RwLock<Vec<Arc<Store>>>,
+    versions: Arc<AtomicU64>,
 }
 
 impl RowsSource {
     /// The tables of this catalog.
     pub fn new(name: CatalogName) -> Self {
-        let store = Arc::new(Store::new(name.clone()));
-        Self { name, store }
+        let versions = Arc::new(AtomicU64::new(0));
+        let main = Arc::new(Store::new(name.clone(), Arc::clone(&versions)));
+        Self { name, main, shards: RwLock::default(), versions }
+    }
+
+    /// Makes room for the rows of so many shards. There are never fewer.
+    pub fn extend(&self, count: u32) {
+        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+        while shards.len() < count as usize {
+            shards.push(Arc::new(Store::new(self.name.clone(), Arc::clone(&self.versions))));
+        }
+    }
+
+    fn stores(&self) -> Vec<Arc<Store>> {
+        self.shards.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn store(&self, home: Home) -> Result<Arc<Store>> {
+        let Home::Shard(at) = home else { return Ok(Arc::clone(&self.main)) };
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        shards.get(at as usize).map(Arc::clone).ok_or_else(|| Error::report(format!("there is no shard {at}")))
     }
 
     /// Shows what is durable from now on: how many entries of the log are. Until then, everything that is applied.
-    pub fn show_durable(&self, durable: impl Fn() -> u64 + Send + Sync + 'static) {
-        self.store.show_durable(durable);
+    ///
+    /// # Errors
+    /// XX000 if there is no such shard.
+    pub fn show_durable(&self, home: Home, durable: impl Fn() -> u64 + Send + Sync + 'static) -> Result<()> {
+        self.store(home)?.show_durable(durable);
+        Ok(())
     }
 
     /// Lets a statement that writes read the newest tables, also what is decided and not durable yet: its own entry comes after
     /// it. Called before anything is read under this context. What it reads is noted.
     pub fn read_newest(&self, context: &ReadContext) -> Reads {
         let reads = Reads::default();
-        context.shared(&self.name, || Snapshot::new(self.store.newest(), Some(reads.clone())));
+        context.shared(&self.name, || Snapshot::new(self.newest(), Some(reads.clone())));
         reads
     }
 
-    /// Writes what is shown to a folder, with what else the caller wants to have there. Everything before `position` was shown
-    /// when this is called. Blocks the thread.
+    fn newest(&self) -> Arc<State> {
+        let (main, stores) = (self.main.newest(), self.stores());
+        if stores.is_empty() {
+            return main;
+        }
+        let shards = stores.iter().map(|store| store.newest()).collect();
+        Arc::new(State { shards: Arc::new(shards), ..State::clone(&main) })
+    }
+
+    /// The shards as far as they are durable, to become an entry of `main`. `end` tells how many entries a shard has for good,
+    /// and the offset at which it ends.
+    pub fn epoch(&self, end: impl Fn(u32) -> (u64, u64)) -> Epoch {
+        let mut epoch = Epoch::default();
+        for (at, store) in (0..).zip(self.stores()) {
+            let mut before = end(at);
+            let state = loop {
+                let state = store.shown();
+                // What is shown grows with the shard: it is what the shard had in between, if that has not moved.
+                let after = end(at);
+                if after == before {
+                    break state;
+                }
+                before = after;
+            };
+            epoch.shards.push(state);
+            epoch.cut.push(before.1);
+        }
+        epoch
+    }
+
+    /// Shows the shards as they are, without an entry: they were applied up to the newest epoch.
+    ///
+    /// # Errors
+    /// Those of a definition that does not fit.
+    pub fn adopt(&self, cut: Vec<u64>) -> Result<()> {
+        let shards = self.stores().iter().map(|store| store.shown()).collect();
+        self.main.adopt(Epoch { shards, cut })
+    }
+
+    /// Notes where each shard ended at an epoch that was read, before [`adopt`](Self::adopt).
+    pub fn note_cut(&self, cut: Vec<u64>) {
+        let state = State::clone(&self.main.newest());
+        self.main.restore(State { cut: Arc::new(cut), ..state });
+    }
+
+    /// Where each shard ended at the newest epoch that is shown.
+    pub fn cut(&self) -> Arc<Vec<u64>> {
+        Arc::clone(&self.main.shown().cut)
+    }
+
+    /// Writes what is shown of a home to a folder, with what else the caller wants to have there. Everything before `position` was
+    /// shown when this is called. Blocks the thread.
     ///
     /// # Errors
     /// 58030 if the disk refuses: the checkpoint before is still there.
-    pub fn checkpoint(&self, folder: &Path, position: &Position, extra: &[u8]) -> Result<()> {
-        checkpoint::write(folder, &self.store.shown(), position, extra)
+    pub fn checkpoint(&self, home: Home, folder: &Path, position: &Position, extra: &[u8]) -> Result<()> {
+        checkpoint::write(folder, &self.store(home)?.shown(), position, extra)
     }
 
     /// Reads what [`checkpoint`](Self::checkpoint) wrote, before anything else is applied: the position, and what the caller wanted
@@ -58,22 +135,57 @@ impl RowsSource {
     ///
     /// # Errors
     /// XX001 if it is damaged: the tables are empty then, and the log has it all.
-    pub fn restore(&self, folder: &Path) -> Result<Option<(Position, Vec<u8>)>> {
-        let restored = checkpoint::read(folder, &self.name, || self.store.next_version())?;
+    pub fn restore(&self, home: Home, folder: &Path) -> Result<Option<(Position, Vec<u8>)>> {
+        let store = self.store(home)?;
+        let restored = checkpoint::read(folder, &self.name, || store.next_version())?;
         Ok(restored.map(|Restored { state, position, extra }| {
-            self.store.restore(state);
+            store.restore(state);
             (position, extra)
         }))
     }
 
-    /// The ids of all tables.
-    pub fn ids(&self) -> Vec<DatasetId> {
-        self.store.newest().tables.keys().cloned().collect()
+    /// The ids of all tables of a home.
+    pub fn ids(&self, home: Home) -> Vec<DatasetId> {
+        self.store(home).map(|store| store.newest().tables.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// Forgets all tables, before anything is applied anew.
-    pub fn clear(&self) {
-        self.store.restore(State::default());
+    /// A table of a home as it is defined there.
+    pub fn definition(&self, home: Home, id: &DatasetId) -> Option<Arc<DatasetDefinition>> {
+        let store = self.store(home).ok()?;
+        store.newest().tables.get(id).map(|table| Arc::clone(&table.definition))
+    }
+
+    /// Forgets all tables of a home, before anything is applied anew.
+    pub fn clear(&self, home: Home) {
+        if let Ok(store) = self.store(home) {
+            store.restore(State::default());
+        }
+    }
+
+    /// What applies the entries of a home.
+    ///
+    /// # Errors
+    /// XX000 if there is no such shard.
+    pub fn writer_of(&self, home: Home) -> Result<Arc<dyn Writer>> {
+        Ok(Arc::new(RowsWriter::new(self.store(home)?)))
+    }
+
+    /// Where all these changes are at home; none if there are none.
+    ///
+    /// # Errors
+    /// 0A000 if that is more than one place, 42P01 for a table that is not there.
+    pub fn home_of(&self, changes: &Changes) -> Result<Option<Home>> {
+        let newest = self.main.newest();
+        let mut homes = Vec::new();
+        for (dataset, batches) in changes {
+            let table = newest.tables.get(dataset);
+            let table =
+                table.ok_or_else(|| Error::fix(SqlState::NO_TABLE, format!("there is no dataset {dataset}")))?;
+            for batch in batches {
+                homes.extend(home::home_of_rows(table, batch)?);
+            }
+        }
+        home::one(homes)
     }
 
     /// A table by its id, whatever it is called.
@@ -90,7 +202,7 @@ impl RowsSource {
 
     /// The position of the newest entry that is shown; empty if there is none.
     pub fn position(&self) -> Position {
-        self.store.shown().last_applied.clone().unwrap_or_default()
+        self.main.shown().last_applied.clone().unwrap_or_default()
     }
 
     /// The position that the reads of a query reflect, if it has read any table.
@@ -105,7 +217,7 @@ impl RowsSource {
 
     /// Begins a transaction, on the tables as they are shown now.
     pub fn begin(&self) -> View {
-        View::new(self.store.shown())
+        View::new(self.main.shown())
     }
 
     /// Lets a statement read what a transaction sees. Called before anything is read under this context.
@@ -116,9 +228,12 @@ impl RowsSource {
     /// Changes the tables for a transaction alone.
     ///
     /// # Errors
-    /// 23505 if a key is there already as the transaction sees it: then nothing has happened.
+    /// 23505 if a key is there already as the transaction sees it, 0A000 if it changes rows of two homes: then nothing has happened.
     pub fn change(&self, view: &View, changes: &Changes) -> Result<()> {
-        view.change(&self.store, changes)
+        match self.home_of(changes)? {
+            Some(home) => view.change(&*self.store(home)?, home, changes),
+            None => Ok(()),
+        }
     }
 
     /// Compares rows that are inserted with those of a table, as this context sees it: by the key or unique constraint that has
@@ -136,21 +251,28 @@ impl RowsSource {
     /// Numbers for the identity column of so many rows, which nobody else gets; none if there is no such column. They ascend, with
     /// gaps where they were not used.
     pub fn numbers(&self, table: &DatasetId, count: usize) -> Option<std::ops::Range<i64>> {
-        self.store.newest().tables.get(table)?.numbers(i64::try_from(count).ok()?)
+        self.main.newest().tables.get(table)?.numbers(i64::try_from(count).ok()?)
     }
 
     /// Whether what a statement has read of the newest tables still holds and is durable, so that it can be answered without an
     /// entry of its own.
     pub fn is_settled(&self, reads: &Reads) -> bool {
-        self.store.is_settled(reads)
+        reads.homes().into_iter().all(|home| self.store(home).is_ok_and(|store| store.is_settled(home, reads)))
     }
 
     /// Makes of changes what [`decide`](Self::decide) takes, in the caller's thread.
     ///
     /// # Errors
     /// 42P01 for a table that is not there, 42804 for other columns than its own.
-    pub fn propose(&self, definitions: Vec<Definition>, changes: &Changes, reads: Option<Reads>) -> Result<Proposal> {
-        self.store.propose(&self.store.newest(), definitions, changes, reads)
+    pub fn propose(
+        &self,
+        home: Home,
+        definitions: Vec<Definition>,
+        changes: &Changes,
+        reads: Option<Reads>,
+    ) -> Result<Proposal> {
+        let store = self.store(home)?;
+        store.propose(home, &store.newest(), definitions, changes, reads)
     }
 
     /// Decides about an entry when the log takes it, knowing how many entries it has, and which position the entry will make.
@@ -159,12 +281,12 @@ impl RowsSource {
     /// # Errors
     /// 40001 if what it has read has changed, 23505 if a key is there already: then nothing has happened.
     pub fn decide(&self, after: u64, position: Position, proposal: &Proposal) -> Result<()> {
-        self.store.decide(after, position, proposal)
+        self.store(proposal.home())?.decide(after, position, proposal)
     }
 
     fn snapshot(&self, context: &ReadContext) -> Result<Arc<Snapshot>> {
         context.check()?;
-        Ok(context.shared(&self.name, || Snapshot::new(self.store.shown(), None)))
+        Ok(context.shared(&self.name, || Snapshot::new(self.main.shown(), None)))
     }
 }
 
@@ -210,7 +332,7 @@ impl Source for RowsSource {
     }
 
     fn writer(&self) -> Option<Arc<dyn Writer>> {
-        Some(Arc::new(RowsWriter::new(Arc::clone(&self.store))))
+        Some(Arc::new(RowsWriter::new(Arc::clone(&self.main))))
     }
 }
 

@@ -10,6 +10,7 @@
 //! it. It is **shown** once it is durable. If the log could not write it, what was decided since is taken back when
 //! the next entry is decided: the log tells then how many entries it has.
 
+use crate::home::Home;
 use crate::part::Part;
 use crate::reads::{Reads, conflict};
 use crate::references;
@@ -23,13 +24,41 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// All tables between two entries. Immutable.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
+    /// In `main`, those that are spread are here without their rows.
     pub(crate) tables: BTreeMap<DatasetId, Arc<Table>>,
     pub(crate) last_applied: Option<Position>,
+    /// In `main`: the shards as of the newest epoch, under the definitions of now.
+    pub(crate) shards: Arc<Vec<Arc<State>>>,
+    /// Where each shard ended then.
+    pub(crate) cut: Arc<Vec<u64>>,
+}
+
+/// How far each shard counts, and what it is there: to become an entry of `main`.
+#[derive(Clone, Debug, Default)]
+pub struct Epoch {
+    pub(crate) shards: Vec<Arc<State>>,
+    /// The offset at which each shard ends.
+    pub cut: Vec<u64>,
 }
 
 impl State {
     pub(crate) fn named(&self, schema: &str, name: &str) -> Option<&Arc<Table>> {
         self.tables.values().find(|table| table.definition.schema == schema && table.definition.name == name)
+    }
+
+    /// What is there of one home.
+    pub(crate) fn of(&self, home: Home) -> Option<&Self> {
+        match home {
+            Home::Main => Some(self),
+            Home::Shard(at) => self.shards.get(at as usize).map(Arc::as_ref),
+        }
+    }
+
+    /// A table with its rows, by where they are at home.
+    pub(crate) fn parts_of(&self, table: &Arc<Table>) -> Vec<(Home, Arc<Table>)> {
+        let Some(spread) = &table.spread else { return vec![(Home::Main, Arc::clone(table))] };
+        let part = |home| self.of(home).and_then(|state| state.tables.get(&table.definition.id)).map(Arc::clone);
+        (0..spread.count).map(Home::Shard).filter_map(|home| Some((home, part(home)?))).collect()
     }
 }
 
@@ -41,7 +70,8 @@ pub(crate) struct Store {
     states: Mutex<States>,
     /// Held while an entry is decided.
     deciding: Mutex<()>,
-    versions: AtomicU64,
+    /// Shared by all homes, so that a version names a table of one of them.
+    versions: Arc<AtomicU64>,
     durable: OnceLock<Durable>,
 }
 
@@ -65,27 +95,34 @@ pub type Changes = BTreeMap<DatasetId, Vec<RecordBatch>>;
 /// What an entry does to the tables, and what it stands on.
 #[derive(Default)]
 pub struct Proposal {
+    pub(crate) home: Home,
+    pub(crate) epoch: Option<Epoch>,
     pub(crate) definitions: Vec<Definition>,
     pub(crate) parts: BTreeMap<DatasetId, (Arc<Table>, Vec<Part>)>,
     pub(crate) reads: Option<Reads>,
 }
 
 impl Proposal {
+    /// Where it is decided.
+    pub fn home(&self) -> Home {
+        self.home
+    }
+
+    /// The shards are shown as they are there.
+    pub fn of_epoch(epoch: Epoch) -> Self {
+        Self { epoch: Some(epoch), ..Self::default() }
+    }
+
     /// Whether it touches no table and stands on none.
     pub fn is_empty(&self) -> bool {
-        self.definitions.is_empty() && self.parts.is_empty() && self.reads.is_none()
+        let is_empty = self.definitions.is_empty() && self.parts.is_empty();
+        is_empty && self.reads.is_none() && self.epoch.is_none()
     }
 }
 
 impl Store {
-    pub(crate) fn new(catalog: CatalogName) -> Self {
-        Self {
-            catalog,
-            states: Mutex::default(),
-            deciding: Mutex::default(),
-            versions: AtomicU64::default(),
-            durable: OnceLock::new(),
-        }
+    pub(crate) fn new(catalog: CatalogName, versions: Arc<AtomicU64>) -> Self {
+        Self { catalog, states: Mutex::default(), deciding: Mutex::default(), versions, durable: OnceLock::new() }
     }
 
     /// Shows what is durable from now on; before, everything that is applied.
@@ -110,10 +147,10 @@ impl Store {
     }
 
     /// Whether what was read still holds and is durable.
-    pub(crate) fn is_settled(&self, reads: &Reads) -> bool {
+    pub(crate) fn is_settled(&self, home: Home, reads: &Reads) -> bool {
         let shown = self.shown();
         let is_all = self.states().decided.is_empty();
-        is_all && reads.check(&shown).is_ok()
+        is_all && reads.check(home, &shown).is_ok()
     }
 
     fn states(&self) -> std::sync::MutexGuard<'_, States> {
@@ -130,6 +167,7 @@ impl Store {
     /// 42P01 for a table that is not there, those of [`Part::of`] for rows that do not fit.
     pub(crate) fn propose(
         &self,
+        home: Home,
         state: &State,
         definitions: Vec<Definition>,
         changes: &Changes,
@@ -143,7 +181,7 @@ impl Store {
             let parts = batches.iter().map(|batch| Part::of(table, batch)).collect::<Result<_>>()?;
             Ok((dataset.clone(), (Arc::clone(table), parts)))
         });
-        Ok(Proposal { definitions, parts: parts.collect::<Result<_>>()?, reads })
+        Ok(Proposal { home, epoch: None, definitions, parts: parts.collect::<Result<_>>()?, reads })
     }
 
     /// Decides about an entry on top of all that was decided: all of it is checked before any of it takes effect.
@@ -154,7 +192,7 @@ impl Store {
         self.take_back(after)?;
         let state = self.newest();
         if let Some(reads) = &proposal.reads {
-            reads.check(&state)?;
+            reads.check(proposal.home, &state)?;
         }
         let next = Arc::new(self.step(&state, position, proposal)?);
         let mut states = self.states();
@@ -174,7 +212,7 @@ impl Store {
     pub(crate) fn apply(&self, position: Position, definitions: Vec<Definition>, changes: &Changes) -> Result<()> {
         let _deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
         let defined = self.define_all(&self.newest(), &definitions)?;
-        let proposal = self.propose(&defined, Vec::new(), changes, None)?;
+        let proposal = self.propose(Home::Main, &defined, Vec::new(), changes, None)?;
         let next = self.step(&defined, position, &proposal)?;
         self.states().shown = Arc::new(next);
         Ok(())
@@ -200,7 +238,61 @@ impl Store {
             }
         }
         next.last_applied = Some(position);
+        if let Some(Epoch { shards, cut }) = &proposal.epoch {
+            next.shards = Arc::new(shards.clone());
+            next.cut = Arc::new(cut.clone());
+        }
+        if proposal.epoch.is_some() || !proposal.definitions.is_empty() {
+            self.align(&mut next)?;
+        }
         Ok(next)
+    }
+
+    /// Shows the shards under the definitions that `main` has: theirs may be on their way yet.
+    fn align(&self, main: &mut State) -> Result<()> {
+        let spread: Vec<&Arc<Table>> = main.tables.values().filter(|table| table.spread.is_some()).collect();
+        if spread.is_empty() && main.shards.is_empty() {
+            return Ok(());
+        }
+        let count = spread.iter().filter_map(|table| table.spread.as_ref()).map(|spread| spread.count as usize).max();
+        let mut shards = main.shards.as_ref().clone();
+        shards.resize_with(shards.len().max(count.unwrap_or(0)), Arc::default);
+        for (at, shard) in shards.iter_mut().enumerate() {
+            let is_here = |table: &Table| table.spread.as_ref().is_some_and(|spread| at < spread.count as usize);
+            let wanted: BTreeMap<_, _> = spread
+                .iter()
+                .filter(|table| is_here(table))
+                .map(|table| (&table.definition.id, &table.definition))
+                .collect();
+            let is_there = |(id, table): (&DatasetId, &Arc<Table>)| {
+                wanted.get(id).is_some_and(|wanted| **wanted == table.definition)
+            };
+            if shard.tables.len() == wanted.len() && shard.tables.iter().all(is_there) {
+                continue;
+            }
+            let mut state = State::clone(shard);
+            state.tables.retain(|id, _| wanted.contains_key(id));
+            for (id, definition) in wanted {
+                let table = match state.tables.get(id) {
+                    Some(known) if known.definition == *definition => continue,
+                    Some(known) => known.altered(definition.as_ref().clone(), self.next_version())?,
+                    None => Table::create(&self.catalog, definition.as_ref().clone(), self.next_version())?,
+                };
+                state.tables.insert(id.clone(), Arc::new(table));
+            }
+            *shard = Arc::new(state);
+        }
+        main.shards = Arc::new(shards);
+        Ok(())
+    }
+
+    /// Shows the shards as they are, before anybody reads.
+    pub(crate) fn adopt(&self, epoch: Epoch) -> Result<()> {
+        let mut state = State::clone(&self.newest());
+        (state.shards, state.cut) = (Arc::new(epoch.shards), Arc::new(epoch.cut));
+        self.align(&mut state)?;
+        self.restore(state);
+        Ok(())
     }
 
     fn define_all(&self, state: &State, definitions: &[Definition]) -> Result<State> {

@@ -2,6 +2,7 @@
 
 use crate::chunk::Chunk;
 use crate::history::History;
+use crate::home::Spread;
 use crate::ordered::{Ordered, indexes_of};
 use crate::part::Part;
 use crate::path::{Keys, Kind, Path, paths_of};
@@ -37,6 +38,8 @@ pub(crate) struct Table {
     /// Of the versions that everybody sees.
     pub(crate) history: Arc<Mutex<History>>,
     identity: Option<Identity>,
+    /// None if its rows lie in one shard.
+    pub(crate) spread: Option<Spread>,
 }
 
 /// The column that gets a number of its own, and the next of them: greater than all that ever were in the table.
@@ -56,6 +59,7 @@ impl Table {
             paths: paths_of(&definition, &schema, version)?,
             indexes: indexes_of(&definition, &schema, version)?,
             identity: identity_of(&definition).map(|column| Identity { column, next: Arc::new(AtomicI64::new(1)) }),
+            spread: Spread::of(&definition)?,
             definition: Arc::new(definition),
             schema,
             chunks: Vec::new(),
@@ -314,10 +318,12 @@ impl Table {
             column,
             next: self.identity.as_ref().map(|known| Arc::clone(&known.next)).unwrap_or_default(),
         });
+        let spread = Spread::of(&definition)?;
         let definition = Arc::new(definition);
         // What was read under other columns cannot be compared with what comes.
         let history = Arc::new(Mutex::new(History::since(version)));
-        let table = Self { definition, schema, paths, indexes, chunks, version, history, identity, ..self.clone() };
+        let changed = Self { definition, schema, paths, indexes, chunks, version, ..self.clone() };
+        let table = Self { history, identity, spread, ..changed };
         unlike.iter().try_for_each(|path| table.fill(path))?;
         let fresh = table.indexes.iter().zip(fresh).filter(|(_, fresh)| *fresh);
         fresh.map(|(index, _)| index).try_for_each(|index| table.fill_index(index))?;

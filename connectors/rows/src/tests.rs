@@ -1,6 +1,7 @@
 //! Tables are what a map says, whatever entries made them, also for those who began to read before.
 
 use crate::chunk::Chunk;
+use crate::home::Home;
 use crate::ordered::Wanted;
 use crate::reads::{Condition, Reads, Snapshot};
 use crate::store::{Changes, Proposal, State, Store};
@@ -34,6 +35,7 @@ fn definition(key: &[&str]) -> DatasetDefinition {
         identity: None,
         indexes: Vec::new(),
         references: Vec::new(),
+        sharding: None,
         key: key.iter().map(|id| ColumnId((*id).into())).collect(),
         options: BTreeMap::new(),
     }
@@ -67,7 +69,7 @@ struct Desk {
 
 impl Desk {
     fn new(key: &[&str]) -> Self {
-        let mut desk = Self { store: Store::new(CatalogName::new("polder")), entries: 0 };
+        let mut desk = Self { store: Store::new(CatalogName::new("polder"), Arc::default()), entries: 0 };
         desk.define(Definition::Create(definition(key)));
         desk
     }
@@ -277,7 +279,7 @@ impl Log {
     }
 
     fn propose(&self, rows: &[(Row, i64)], reads: Option<Reads>) -> Proposal {
-        self.desk.store.propose(&self.desk.store.newest(), Vec::new(), &changes(rows), reads).unwrap()
+        self.desk.store.propose(Home::Main, &self.desk.store.newest(), Vec::new(), &changes(rows), reads).unwrap()
     }
 
     fn decide(&mut self, proposal: &Proposal) -> polder_catalog::Result<()> {
@@ -308,7 +310,7 @@ fn only_what_is_durable_is_shown() {
     log.write(&[(row(1, 1), 1)]).unwrap();
     assert_eq!(sorted(&log.desk.store.shown()), []);
     let read = reads(&log, Some(1));
-    assert!(!log.desk.store.is_settled(&read));
+    assert!(!log.desk.store.is_settled(Home::Main, &read));
     assert_eq!(log.write(&[(row(1, 2), 1)]).unwrap_err().state(), SqlState::UNIQUE);
     log.write(&[(row(2, 1), 1)]).unwrap();
     log.durable.store(1, Ordering::Relaxed);
@@ -316,13 +318,13 @@ fn only_what_is_durable_is_shown() {
     log.sync();
     assert_eq!(sorted(&log.desk.store.shown()), [row(1, 1), row(2, 1)]);
     // Then an answer that stands on it needs no entry of its own; one that stands on what was lost does.
-    assert!(log.desk.store.is_settled(&read));
+    assert!(log.desk.store.is_settled(Home::Main, &read));
     log.write(&[(row(1, 1), -1)]).unwrap();
     let lost = reads(&log, Some(1));
     log.fail();
     log.write(&[(row(3, 1), 1)]).unwrap();
     log.sync();
-    assert!(!log.desk.store.is_settled(&lost));
+    assert!(!log.desk.store.is_settled(Home::Main, &lost));
 }
 
 proptest! {
@@ -353,7 +355,7 @@ proptest! {
                     }
                     // A statement that was planned on what is lost since fails or conflicts; this one is planned anew.
                     let empty = Changes::new();
-                    let nothing = log.desk.store.propose(&State::default(), Vec::new(), &empty, None).unwrap();
+                    let nothing = log.desk.store.propose(Home::Main, &State::default(), Vec::new(), &empty, None).unwrap();
                     log.desk.store.decide(log.entries, position(0), &nothing).unwrap();
                     log.entries += 1;
                     log.write(&entry).unwrap();
@@ -386,7 +388,7 @@ fn reads(log: &Log, condition: Option<i64>) -> Reads {
             .unwrap()
     });
     let snapshot = Snapshot::new(Arc::clone(&newest), Some(reads.clone()));
-    snapshot.note(table(&newest), condition.map_or(Condition::All, Condition::Meets));
+    snapshot.note(Home::Main, table(&newest), condition.map_or(Condition::All, Condition::Meets));
     reads
 }
 
@@ -454,7 +456,7 @@ fn assert_alike(one: &Store, other: &Store) {
 }
 
 fn restored(folder: &std::path::Path) -> polder_catalog::Result<Store> {
-    let store = Store::new(CatalogName::new("polder"));
+    let store = Store::new(CatalogName::new("polder"), Arc::default());
     let found = crate::checkpoint::read(folder, &CatalogName::new("polder"), || store.next_version())?.unwrap();
     assert_eq!((found.position, found.extra), (position(7), b"extra".to_vec()));
     store.restore(found.state);

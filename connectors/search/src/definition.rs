@@ -162,6 +162,7 @@ impl StoredDefinition {
             identity: None,
             indexes: Vec::new(),
             references: Vec::new(),
+            sharding: None,
             key: self.key.into_iter().map(|id| ColumnId(id.into())).collect(),
             options: self.options,
         })

@@ -142,7 +142,7 @@ impl<'a> Attempt<'a> {
                 Ok(Written { tag, rows })
             }
             Committed::Before(before) => {
-                self.session.reached(&position([(MAIN.to_string(), before.end)]));
+                self.session.reached(&position([(MAIN.to_string(), before.shown)]));
                 returning::before(self.session, &self.context, &self.table, self.returning, before).await
             }
         }

@@ -49,23 +49,23 @@ pub(super) async fn before(
     items: &[SelectItem],
     before: Before,
 ) -> Result<Written> {
-    let tag = before.outcome.map_err(|rejection| rejection.error())?;
+    let tag = before.outcome.clone().map_err(|rejection| rejection.error())?;
     if items.is_empty() {
         return Ok(Written { tag, rows: None });
     }
     let weight = if tag.starts_with("DELETE") { -1 } else { 1 };
-    let touched = touched(session, table, before.end, weight).await?;
+    let touched = touched(session, table, &before, weight).await?;
     let rows = rows(session, context, table, items, touched).await?;
     Ok(Written { tag, rows })
 }
 
 /// The rows of a table with one weight in the entry that ends at an offset.
-async fn touched(session: &Session, table: &TableDefinition, end: Offset, weight: i64) -> Result<Vec<RecordBatch>> {
-    let main = session.engine.0.commit.log().await?.main();
+async fn touched(session: &Session, table: &TableDefinition, before: &Before, weight: i64) -> Result<Vec<RecordBatch>> {
+    let (shard, end) = (session.engine.0.commit.ledger(before.home).await?.shard, before.end);
     let (id, schema) = (table.id, table.arrow_schema());
     let reading = move || {
         let mut touched = Vec::new();
-        for entry in main.read(Offset(end.0.saturating_sub(1))..end).map_err(log_error)? {
+        for entry in shard.read(Offset(end.0.saturating_sub(1))..end).map_err(log_error)? {
             let entry = entry.map_err(log_error)?;
             for part in entry.parts() {
                 let part = part.map_err(log_error)?;

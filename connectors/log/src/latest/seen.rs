@@ -1,9 +1,9 @@
 //! The keys that were met, each once, in one piece of memory.
 
-use crate::key;
 use arrow::array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use polder_catalog::Result;
+use polder_catalog::key;
 use std::hash::BuildHasher;
 
 #[derive(Default)]

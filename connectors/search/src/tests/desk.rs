@@ -231,6 +231,7 @@ pub(super) fn table(name: &str, columns: Vec<ColumnDefinition>) -> DatasetDefini
         identity: None,
         indexes: Vec::new(),
         references: Vec::new(),
+        sharding: None,
         options: BTreeMap::new(),
     }
 }

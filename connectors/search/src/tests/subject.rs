@@ -106,6 +106,7 @@ impl Subject for SearchSubject {
                 identity: None,
                 indexes: Vec::new(),
                 references: Vec::new(),
+                sharding: None,
                 key: columns.iter().filter(is_key).map(|column| column.id.clone()).collect(),
                 columns,
                 options: BTreeMap::new(),

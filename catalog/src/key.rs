@@ -1,4 +1,4 @@
-//! Keys: one sequence of bytes for each value of a key, and its hash.
+//! Keys that tell where a row belongs: one sequence of bytes for each value, and its hash.
 //!
 //! The bytes do not depend on the width or the unit of the type, so that a key stays in its shard when its column is
 //! widened. They are part of the format: what routes a record today must route it so for ever.
@@ -14,6 +14,7 @@
 //! | time | nanoseconds as 8 bytes, little endian |
 //! | timestamp | nanoseconds as 16 bytes, little endian |
 
+use crate::{Error, Result, SqlState, mark};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -22,11 +23,10 @@ use arrow::datatypes::{
     UInt64Type, i256,
 };
 use datafusion_common::ScalarValue;
-use polder_catalog::{Error, Result, SqlState, mark};
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash64;
 
-/// How a key is hashed. Stored in the definition of a topic, so that a better hash can come without moving old keys.
+/// How a key is hashed. Stored in the definition of what is spread by it, so that a better hash can come without moving old keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyHash {
@@ -37,22 +37,55 @@ pub enum KeyHash {
 
 impl KeyHash {
     /// The hash of the bytes of a key.
-    pub(crate) fn of(self, key: &[u8]) -> u64 {
+    pub fn of(self, key: &[u8]) -> u64 {
         match self {
             Self::Xxh64 => XxHash64::oneshot(0, key),
         }
     }
 
     /// The hash of each value; `None` for NULL.
-    pub(crate) fn of_each(self, keys: &ArrayRef) -> Result<Vec<Option<u64>>> {
+    ///
+    /// # Errors
+    /// 0A000 for a type that is not one of a key.
+    pub fn of_each(self, keys: &ArrayRef) -> Result<Vec<Option<u64>>> {
         let mut hashes = Vec::with_capacity(keys.len());
         each(keys, |_, key| hashes.push(key.map(|key| self.of(key))))?;
         Ok(hashes)
     }
+
+    /// The hash of each row of several columns, none of which is NULL: of the bytes of its values, each after its length as 4
+    /// bytes, little endian. One column alone is hashed as [`of_each`](Self::of_each) does.
+    ///
+    /// # Errors
+    /// 0A000 for a type that is not one of a key, 23502 for NULL.
+    pub fn of_rows(self, columns: &[ArrayRef]) -> Result<Vec<u64>> {
+        let null = || Error::fix(SqlState::NOT_NULL, "a key is NULL");
+        if let [column] = columns {
+            return self.of_each(column)?.into_iter().map(|hash| hash.ok_or_else(null)).collect();
+        }
+        let mut rows = vec![Vec::new(); columns.first().map_or(0, |column| column.len())];
+        for column in columns {
+            let mut is_null = false;
+            each(column, |row, key| match key {
+                Some(key) => {
+                    rows[row].extend_from_slice(&u32::try_from(key.len()).unwrap_or(u32::MAX).to_le_bytes());
+                    rows[row].extend_from_slice(key);
+                }
+                None => is_null = true,
+            })?;
+            if is_null {
+                return Err(null());
+            }
+        }
+        Ok(rows.iter().map(|row| self.of(row)).collect())
+    }
 }
 
 /// Whether a column can be a key.
-pub(crate) fn check(field: &Field) -> Result<()> {
+///
+/// # Errors
+/// 0A000 naming the column, if it cannot.
+pub fn check(field: &Field) -> Result<()> {
     if is_key_type(field.data_type()) && mark::of(field.metadata()).is_none() {
         return Ok(());
     }
@@ -85,19 +118,22 @@ fn is_key_type(of: &DataType) -> bool {
 }
 
 fn no_key(of: &DataType) -> Error {
-    Error::fix(SqlState::NOT_SUPPORTED, format!("the key of a topic cannot be of type {of}"))
+    Error::fix(SqlState::NOT_SUPPORTED, format!("a key cannot be of type {of}"))
         .with_hint("a key is a boolean, a number, a text, bytes, a UUID, a date, a time or a timestamp")
 }
 
 /// The bytes of one value; `None` for NULL and for a type that is not one of a key.
-pub(crate) fn bytes_of(value: &ScalarValue) -> Option<Vec<u8>> {
+pub fn bytes_of(value: &ScalarValue) -> Option<Vec<u8>> {
     let mut bytes = None;
     each(&value.to_array().ok()?, |_, key| bytes = key.map(<[u8]>::to_vec)).ok()?;
     bytes
 }
 
 /// Visits the bytes of each value in order; `None` for NULL.
-pub(crate) fn each(keys: &ArrayRef, mut visit: impl FnMut(usize, Option<&[u8]>)) -> Result<()> {
+///
+/// # Errors
+/// 0A000 for a type that is not one of a key.
+pub fn each(keys: &ArrayRef, mut visit: impl FnMut(usize, Option<&[u8]>)) -> Result<()> {
     let widened = |to: DataType| cast(keys, &to).map_err(|error| Error::from_datafusion(error.into()));
     match keys.data_type() {
         DataType::Boolean => {
