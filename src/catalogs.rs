@@ -1,7 +1,7 @@
 //! What is attached and defined, as an immutable snapshot: a statement sees one, whatever others define meanwhile.
 
 use crate::definitions::{CatalogDefinition, Definitions, TableDefinition};
-use crate::sql::ViewDefinition;
+use crate::sql::{ProcedureDefinition, ViewDefinition};
 use polder_catalog::{CatalogName, Error, Options, Registry, Result, Source, SqlState, TableName};
 use polder_log::TopicDefinition;
 use polder_rows::RowsSource;
@@ -22,6 +22,7 @@ pub(crate) struct Catalogs {
     /// Polder's own tables, under its own name.
     pub(crate) own: Option<Attached>,
     pub(crate) views: BTreeMap<String, ViewDefinition>,
+    pub(crate) procedures: BTreeMap<String, ProcedureDefinition>,
     pub(crate) topics: BTreeMap<String, TopicDefinition>,
     pub(crate) tables: BTreeMap<TableName, TableDefinition>,
     /// The greatest id that a dataset ever had.
@@ -123,7 +124,8 @@ impl Catalogs {
         let defined = self.attached.iter().filter(|(_, attached)| attached.origin == Origin::Defined);
         let catalogs = defined.map(|(name, attached)| (name.clone(), attached.definition.clone())).collect();
         let (views, topics, tables) = (self.views.clone(), self.topics.clone(), self.tables.clone());
-        Definitions { catalogs, views, topics, tables, last_dataset: self.last_dataset }
+        let procedures = self.procedures.clone();
+        Definitions { catalogs, views, procedures, topics, tables, last_dataset: self.last_dataset }
     }
 
     fn missing(&self, name: &str) -> Error {

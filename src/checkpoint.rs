@@ -4,12 +4,13 @@
 //! commit waits for is the log's.
 
 use crate::commit::{Ledger, position, table_shard};
+use crate::effects::{DeadLetter, Effects};
 use crate::engine::Inner;
 use crate::follow;
-use crate::requests::Requests;
 use polder_catalog::{Error, Position, Result, ShardName};
-use polder_log::store::{Offset, Shard};
+use polder_log::store::Offset;
 use polder_rows::{Home, RowsSource};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -55,33 +56,50 @@ impl Checkpoints {
 
 /// Fills the tables and the requests of a home: from the newest checkpoint, and with what the log has behind it. A checkpoint that
 /// cannot be used is as good as none.
-pub(crate) async fn fill(ledger: Ledger, tables: Arc<RowsSource>, checkpoints: Arc<Checkpoints>) -> Result<()> {
-    let (home, shard) = (ledger.home, &ledger.shard);
+pub(crate) async fn fill(
+    ledger: Ledger,
+    tables: Arc<RowsSource>,
+    effects: Arc<Effects>,
+    checkpoints: Arc<Checkpoints>,
+) -> Result<()> {
+    let home = ledger.home;
     let (reading, folder) = (Arc::clone(&tables), checkpoints.folder(home));
     let restored = tokio::task::spawn_blocking(move || reading.restore(home, &folder)).await;
     let restored = match restored {
-        Ok(Ok(None)) => Ok(shard.start()),
-        Ok(Ok(Some((position, snapshot)))) => checked(shard, &position, &snapshot, &ledger.requests),
+        Ok(Ok(None)) => Ok(ledger.shard.start()),
+        Ok(Ok(Some((position, extra)))) => checked(&ledger, &position, &extra, &effects),
         Ok(Err(error)) => Err(error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     let from = restored.unwrap_or_else(|error| {
-        let shard = shard.name();
+        let shard = ledger.shard.name();
         tracing::warn!(%error, shard, "the checkpoint of the tables cannot be used, they are made anew from the log");
         tables.clear(home);
         ledger.shard.start()
     });
     checkpoints.reached().insert(home, from.0);
-    follow::replay(&ledger, from, &tables).await
+    follow::replay(&ledger, from, &tables, &effects).await
 }
 
-fn checked(shard: &Shard, position: &Position, snapshot: &[u8], requests: &Requests) -> Result<Offset, String> {
+/// What is kept beside the tables.
+#[derive(Serialize, Deserialize)]
+struct Extra {
+    requests: Vec<u8>,
+    /// Entries whose effects are still to be done, by their ends.
+    pending: Vec<u64>,
+    dead: Vec<DeadLetter>,
+}
+
+fn checked(ledger: &Ledger, position: &Position, extra: &[u8], effects: &Effects) -> Result<Offset, String> {
+    let shard = &ledger.shard;
     let offset = position.shards.get(&ShardName(shard.name().into())).map_or(0, |offset| offset.0);
     let (start, end) = (shard.start().0, shard.end().offset.0);
     if !(start..=end).contains(&offset) {
         return Err(format!("it reflects offset {offset} of a log that has {start} to {end}"));
     }
-    requests.restore(snapshot)?;
+    let Extra { requests, pending, dead } = serde_json::from_slice(extra).map_err(|error| error.to_string())?;
+    ledger.requests.restore(&requests)?;
+    effects.restore(ledger.home, (pending, dead));
     Ok(Offset(offset))
 }
 
@@ -111,6 +129,7 @@ pub(crate) async fn write_if_due(engine: &Inner) -> Result<()> {
     }
     // What was written by a statement that was given up in between is shown, too.
     commit.show_all().await?;
+    commit.effects().tell();
     // A checkpoint that goes with the engine helps nobody.
     if engine.is_temporary() {
         return Ok(());
@@ -123,9 +142,12 @@ pub(crate) async fn write_if_due(engine: &Inner) -> Result<()> {
             continue;
         }
         let (tables, folder) = (Arc::clone(commit.own()), checkpoints.folder(home));
-        let requests = requests.snapshot(end.entries.0);
+        let (pending, dead) = commit.effects().snapshot(home);
+        let extra = Extra { requests: requests.snapshot(end.entries.0), pending, dead };
+        let extra =
+            serde_json::to_vec(&extra).map_err(|error| Error::report("numbers do not serialize").with_source(error))?;
         let position = position([(shard.name().to_string(), end.offset)]);
-        let written = tokio::task::spawn_blocking(move || tables.checkpoint(home, &folder, &position, &requests));
+        let written = tokio::task::spawn_blocking(move || tables.checkpoint(home, &folder, &position, &extra));
         written.await.map_err(|error| Error::report("writing a checkpoint ended in a panic").with_source(error))??;
         checkpoints.reached().insert(home, end.offset.0);
     }

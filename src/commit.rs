@@ -4,6 +4,7 @@
 //! constraint refuses becomes an entry that says so, and what stands on rows that have changed becomes none.
 
 use crate::definitions::{Change, POLDER, TableDefinition, dataset_id, definitions_in, entry_of};
+use crate::effects::Effects;
 use crate::epoch;
 use crate::requests::{self, Before, Found, Rejection, Request, Requests};
 use futures::future::BoxFuture;
@@ -25,6 +26,7 @@ pub(crate) struct Commit {
     requests: Arc<Requests>,
     /// Those over which tables are spread.
     shards: RwLock<Vec<Ledger>>,
+    effects: Arc<Effects>,
     /// The tables that are spread, as they are defined.
     spread: Mutex<Vec<TableDefinition>>,
     replayed: tokio::sync::OnceCell<()>,
@@ -54,13 +56,20 @@ const TABLES: &str = "tables";
 
 impl Commit {
     /// Of a folder, with what is made of the log.
-    pub(crate) fn new(folder: PathBuf, tables: Arc<RowsSource>, requests: Arc<Requests>, fill: Fill) -> Self {
+    pub(crate) fn new(
+        folder: PathBuf,
+        tables: Arc<RowsSource>,
+        requests: Arc<Requests>,
+        effects: Arc<Effects>,
+        fill: Fill,
+    ) -> Self {
         Self {
             folder,
             log: Default::default(),
             tables,
             requests,
             shards: RwLock::default(),
+            effects,
             spread: Mutex::default(),
             replayed: Default::default(),
             fill,
@@ -234,7 +243,7 @@ impl Commit {
             entry_of(&mut entry, &changes).map_err(log_error)?;
             let definitions = definitions_in(&changes, &CatalogName::new(POLDER));
             let proposal = self.tables.propose(ledger.home, definitions, &Changes::default(), None)?;
-            self.append(&ledger, entry, proposal, None).await?;
+            self.append(&ledger, Write { entry, proposal, request: None, declined: None }).await?;
             is_changed = true;
         }
         if is_changed { self.mint().await } else { Ok(()) }
@@ -277,33 +286,42 @@ impl Commit {
         proposal: Proposal,
         request: Option<Request>,
     ) -> Result<Committed> {
-        if !proposal.is_empty() || request.is_some() {
-            self.tables().await?;
-        }
-        let ledger = self.ledger(proposal.home()).await?;
         if proposal.is_empty() && request.is_none() {
-            let appended = ledger.shard.append_async(entry).await.await;
+            let appended = self.log().await?.main().append_async(entry).await.await;
             return Ok(Committed::Now(appended.map_err(log_error)?.end_offset()));
         }
-        match self.append(&ledger, entry, proposal, request).await? {
-            Committed::Now(end) => Ok(Committed::Now(self.shown(ledger.home, end).await?)),
-            before @ Committed::Before(_) => Ok(before),
+        let write = Write { entry, proposal, request, declined: None };
+        self.decide(write).await.map(|(committed, _)| committed)
+    }
+
+    /// The same for what may be declined; also where the entry ends in its own shard. An effect is not waited for to be shown.
+    ///
+    /// # Errors
+    /// Those of [`commit`](Self::commit); why it was declined.
+    pub(crate) async fn decide(&self, write: Write) -> Result<(Committed, store::Offset)> {
+        self.tables().await?;
+        let ledger = self.ledger(write.proposal.home()).await?;
+        let is_effect = write.proposal.is_effect();
+        match self.append(&ledger, write).await? {
+            Committed::Now(end) if is_effect => Ok((Committed::Now(end), end)),
+            Committed::Now(end) => Ok((Committed::Now(self.shown(ledger.home, end).await?), end)),
+            Committed::Before(before) => Ok((Committed::Before(before.clone()), before.end)),
         }
     }
 
-    /// The same, without waiting until it is shown; where it ends in its own shard.
-    pub(crate) async fn append(
-        &self,
-        ledger: &Ledger,
-        entry: NewEntry,
-        proposal: Proposal,
-        request: Option<Request>,
-    ) -> Result<Committed> {
-        let (verdict, bytes) = (Verdict::default(), entry.memory_bytes());
-        let (tables, requests) = (Arc::clone(&self.tables), Arc::clone(&ledger.requests));
-        let shard = ledger.shard.name().to_string();
-        let deciding =
-            Deciding { shard, tables, requests, proposal, request: request.clone(), verdict: verdict.clone() };
+    /// Appends an entry, without waiting until it is shown; where it ends in its own shard.
+    async fn append(&self, ledger: &Ledger, write: Write) -> Result<Committed> {
+        let Write { entry, proposal, request, declined } = write;
+        let (verdict, bytes, emits) = (Verdict::default(), entry.memory_bytes(), entry.kind() == EntryKind::REQUEST);
+        let deciding = Deciding {
+            ledger: ledger.clone(),
+            tables: Arc::clone(&self.tables),
+            effects: Arc::clone(&self.effects),
+            proposal,
+            request: request.clone(),
+            declined,
+            verdict: verdict.clone(),
+        };
         let appended = ledger.shard.append_decided(bytes, move |end| deciding.decide(end, entry)).await.await;
         match verdict.take() {
             // Whoever is told that a key is taken can rely on it, so the entry that says so is durable, too.
@@ -314,8 +332,20 @@ impl Commit {
                 Some(outcome) => Ok(Committed::Before(outcome)),
                 None => Err(Error::retry(SqlState::SERIALIZATION, "the same request has just failed")),
             },
-            None => Ok(Committed::Now(appended.map_err(log_error)?.end_offset())),
+            None => {
+                let end = appended.map_err(log_error)?.end_offset();
+                if emits {
+                    // It is durable now, so they can be done.
+                    self.effects.tell();
+                }
+                Ok(Committed::Now(end))
+            }
         }
+    }
+
+    /// What is emitted to other shards.
+    pub(crate) fn effects(&self) -> &Arc<Effects> {
+        &self.effects
     }
 
     /// Waits until everything before an offset of a home is shown: an offset of `main` that has it.
@@ -435,13 +465,23 @@ pub(crate) enum Committed {
     Before(Before),
 }
 
+/// An entry that is to be decided.
+pub(crate) struct Write {
+    pub(crate) entry: NewEntry,
+    pub(crate) proposal: Proposal,
+    pub(crate) request: Option<Request>,
+    /// Why it comes to nothing, if what it has read still holds: the log says so then.
+    pub(crate) declined: Option<Error>,
+}
+
 /// What is decided in the thread of the log.
 struct Deciding {
-    shard: String,
+    ledger: Ledger,
     tables: Arc<RowsSource>,
-    requests: Arc<Requests>,
+    effects: Arc<Effects>,
     proposal: Proposal,
     request: Option<Request>,
+    declined: Option<Error>,
     verdict: Verdict,
 }
 
@@ -468,41 +508,68 @@ impl Verdict {
 
 impl Deciding {
     /// The entry that the log takes: this one, one that says why not, or none.
-    fn decide(self, end: DurableEnd, entry: NewEntry) -> store::Result<NewEntry> {
-        let none = |refused| {
-            self.verdict.set(refused);
-            Err(store::Error::declined("the entry was not taken"))
-        };
-        match self.request.as_ref().map(|request| self.requests.decide(end.entries.0, request)) {
-            Some(Err(error)) => return none(Refused::NoEntry(error)),
-            Some(Ok(Some(_))) => return none(Refused::Known),
+    fn decide(mut self, end: DurableEnd, entry: NewEntry) -> store::Result<NewEntry> {
+        let known = self.request.as_ref().map(|request| self.ledger.requests.decide(end.entries.0, request));
+        match known {
+            Some(Err(error)) => return self.none(Refused::NoEntry(error)),
+            Some(Ok(Some(_))) => return self.none(Refused::Known),
             Some(Ok(None)) | None => {}
         }
         let end_offset = end.offset + entry.record_count();
         let decided = match self.proposal.is_empty() {
             true => Ok(()),
-            false => self.tables.decide(end.entries.0, position([(self.shard.clone(), end_offset)]), &self.proposal),
+            false => self.tables.decide(end.entries.0, self.position(end_offset), &self.proposal),
         };
-        match decided {
-            Ok(()) => {
-                let outcome = entry.attributes().outcome.clone().unwrap_or_default();
-                self.note(end, end_offset, Ok(outcome));
+        match (decided, self.declined.take()) {
+            (Ok(()), None) => {
+                let attributes = entry.attributes();
+                if entry.kind() == EntryKind::REQUEST {
+                    let origin = attributes.origin.as_deref().and_then(|origin| origin.parse().ok());
+                    self.effects.emitted(self.ledger.home, end_offset.0, origin);
+                    self.effects.replayed(attributes);
+                }
+                self.note(end, end_offset, Ok(attributes.outcome.clone().unwrap_or_default()));
                 Ok(entry)
             }
-            Err(error) if error.kind() == Kind::Fix => {
-                let rejection = Rejection::of(&error);
-                let entry = rejection_entry(&rejection, &entry)?;
-                self.note(end, end.offset + entry.record_count(), Err(rejection));
-                self.verdict.set(Refused::ByConstraint(error));
-                Ok(entry)
+            (Ok(()), Some(error)) => self.reject(end, &entry, error),
+            (Err(error), _) if error.kind() == Kind::Fix => {
+                if self.proposal.is_effect() {
+                    let nothing = self.proposal.without_effect();
+                    if let Err(error) = self.tables.decide(end.entries.0, self.position(end.offset), &nothing) {
+                        return self.none(Refused::NoEntry(error));
+                    }
+                }
+                self.reject(end, &entry, error)
             }
-            Err(error) => none(Refused::NoEntry(error)),
+            (Err(error), _) => self.none(Refused::NoEntry(error)),
         }
+    }
+
+    fn none(&self, refused: Refused) -> store::Result<NewEntry> {
+        self.verdict.set(refused);
+        Err(store::Error::declined("the entry was not taken"))
+    }
+
+    /// The entry that says why.
+    fn reject(&self, end: DurableEnd, of: &NewEntry, error: Error) -> store::Result<NewEntry> {
+        let rejection = Rejection::of(&error);
+        let entry = rejection_entry(&rejection, of)?;
+        if self.proposal.is_effect() {
+            let end_offset = end.offset + entry.record_count();
+            self.effects.died(self.ledger.home, entry.attributes(), end.time, end_offset.0, &rejection);
+        }
+        self.note(end, end.offset + entry.record_count(), Err(rejection));
+        self.verdict.set(Refused::ByConstraint(error));
+        Ok(entry)
+    }
+
+    fn position(&self, end: store::Offset) -> Position {
+        position([(self.ledger.shard.name().to_string(), end)])
     }
 
     fn note(&self, end: DurableEnd, end_offset: store::Offset, outcome: requests::Outcome) {
         if let Some(request) = &self.request {
-            self.requests.note(end.entries.0, end_offset, end.time, request, outcome);
+            self.ledger.requests.note(end.entries.0, end_offset, end.time, request, outcome);
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) use table::{
 };
 
 use crate::sql;
-use crate::sql::ViewDefinition;
+use crate::sql::{ProcedureDefinition, ViewDefinition};
 use polder_catalog::TableName;
 use polder_log::TopicDefinition;
 use std::collections::BTreeMap;
@@ -36,6 +36,8 @@ pub(crate) struct Definitions {
     pub(crate) catalogs: BTreeMap<String, CatalogDefinition>,
     /// Named queries of `polder.public`.
     pub(crate) views: BTreeMap<String, ViewDefinition>,
+    /// Procedures of `polder.public`.
+    pub(crate) procedures: BTreeMap<String, ProcedureDefinition>,
     /// Topics of `polder.public`.
     pub(crate) topics: BTreeMap<String, TopicDefinition>,
     /// Tables of other catalogs.
@@ -70,4 +72,14 @@ fn view_statement(name: &str, view: &ViewDefinition) -> String {
         names => format!(" ({})", names.iter().map(|name| sql::identifier(name)).collect::<Vec<_>>().join(", ")),
     };
     format!("CREATE VIEW {}{columns} AS {}", sql::identifier(name), view.text)
+}
+
+fn procedure_statement(name: &str, procedure: &ProcedureDefinition) -> String {
+    let parameter = |(name, of): &(String, String)| format!("{} {of}", sql::identifier(name));
+    let parameters: Vec<_> = procedure.parameters.iter().map(parameter).collect();
+    // A tag that the text does not have.
+    let tag = (0..).map(|at| format!("$p{at}$")).find(|tag| !procedure.body.contains(tag.as_str()));
+    let tag = tag.unwrap_or_default();
+    let body = &procedure.body;
+    format!("CREATE PROCEDURE {} ({}) AS {tag}{body}{tag}", sql::identifier(name), parameters.join(", "))
 }

@@ -6,12 +6,14 @@ use crate::commit::Commit;
 use crate::config::Config;
 use crate::connectors;
 use crate::definitions::{DefinitionStore, TableDefinition};
+use crate::effects::Effects;
 use crate::env::Env;
 use crate::follow::Followers;
 use crate::past::Pasts;
 use crate::plan;
 use crate::requests::Requests;
 use crate::retain;
+use crate::run;
 use crate::session::Session;
 use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -30,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, OwnedMutexGuard, RwLock};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// One open data directory with everything attached to it. Cheap to clone; all clones are one engine.
@@ -64,6 +67,8 @@ pub(crate) struct Inner {
     pub(crate) gate: Arc<RwLock<()>>,
     /// States of the past that were asked for.
     pub(crate) pasts: Pasts,
+    /// Ends what does the effects of requests.
+    pub(crate) closing: CancellationToken,
     /// Statements whose client does not wait; closing the engine waits for them.
     pub(crate) detached: TaskTracker,
     /// Removes what topics no longer keep; ends with the engine.
@@ -164,6 +169,7 @@ impl EngineBuilder {
             checkpoints,
             gate: Arc::default(),
             pasts: Pasts::default(),
+            closing: CancellationToken::new(),
             detached: TaskTracker::new(),
             directory,
             temporary,
@@ -172,6 +178,7 @@ impl EngineBuilder {
         }));
         engine.0.follow().await?;
         engine.0.fill_tables();
+        run::start(&engine);
         engine.0.drop_orphans().await;
         Ok(engine)
     }
@@ -205,6 +212,7 @@ impl Engine {
 
     /// Stops what follows the log, and closes what is open at the sources.
     pub async fn close(self) -> Result<()> {
+        run::finish(&self).await;
         self.0.detached.close();
         self.0.detached.wait().await;
         if let Err(error) = checkpoint::write_if_due(&self.0).await {
@@ -346,12 +354,13 @@ impl Inner {
 fn commit(log: PathBuf, requests_kept: Duration, checkpoints: &Arc<Checkpoints>) -> Commit {
     let tables = Arc::new(RowsSource::new(CatalogName::new(POLDER)));
     let requests = Arc::new(Requests::new(requests_kept));
-    let filled = (Arc::clone(&tables), Arc::clone(checkpoints));
+    let effects = Arc::new(Effects::default());
+    let filled = (Arc::clone(&tables), Arc::clone(&effects), Arc::clone(checkpoints));
     let fill = move |ledger| {
-        let (tables, checkpoints) = filled.clone();
-        checkpoint::fill(ledger, tables, checkpoints).boxed()
+        let (tables, effects, checkpoints) = filled.clone();
+        checkpoint::fill(ledger, tables, effects, checkpoints).boxed()
     };
-    Commit::new(log, tables, requests, Box::new(fill))
+    Commit::new(log, tables, requests, effects, Box::new(fill))
 }
 
 /// Whether a shard was made for a topic that was once defined: `NAME-ID-NUMBER`, with an id that was given out. One with a
@@ -395,6 +404,7 @@ async fn attach_all(
     commit.set_tables(definitions.tables.values());
     let mut catalogs = Catalogs {
         views: definitions.views,
+        procedures: definitions.procedures,
         topics: definitions.topics,
         tables: definitions.tables,
         last_dataset: definitions.last_dataset,

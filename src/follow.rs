@@ -13,6 +13,7 @@ mod read;
 
 use crate::catalogs::{Catalogs, POLDER};
 use crate::commit::{Commit, Ledger};
+use crate::effects::{Effects, Origin};
 use crate::requests::Requests;
 use futures::future::BoxFuture;
 use polder_catalog::{
@@ -272,9 +273,9 @@ impl Follow {
 ///
 /// # Errors
 /// If an entry cannot be read, or does not fit the tables.
-pub(crate) async fn replay(ledger: &Ledger, from: Offset, tables: &RowsSource) -> Result<()> {
+pub(crate) async fn replay(ledger: &Ledger, from: Offset, tables: &RowsSource, effects: &Effects) -> Result<()> {
     let Ledger { home, shard, requests } = ledger;
-    replay_range(*home, shard, from..shard.end().offset, tables, Some(requests)).await
+    replay_range(*home, shard, from..shard.end().offset, tables, Some((requests, effects))).await
 }
 
 /// The same with what a shard had when it ended at an offset.
@@ -287,7 +288,7 @@ async fn replay_range(
     shard: &Shard,
     range: Range<Offset>,
     tables: &RowsSource,
-    requests: Option<&Requests>,
+    told: Option<(&Requests, &Effects)>,
 ) -> Result<()> {
     let writer = tables.writer_of(home)?;
     let known = tables.ids(home).into_iter().filter_map(|id| id.0.parse().ok()).collect();
@@ -295,16 +296,20 @@ async fn replay_range(
     let mut reading = Reading::start(shard.clone(), range, CatalogName::new(POLDER), known);
     while let Some(read) = reading.next().await {
         let read = read?;
-        if let Some((header, rejection)) = read.request
-            && let Some(requests) = requests
-        {
-            requests.replay(&header, rejection);
-        }
         if let Some(entry) = read.entry
             && let Applied::Refused { reason } | Applied::Retry { reason, .. } = writer.apply(entry).await?
         {
             let message = format!("the tables do not follow shard {} beyond offset {}", shard.name(), at.0);
             return Err(Error::new(Kind::Repair, SqlState::DAMAGED, message).with_detail(reason));
+        }
+        if let Some((header, rejection)) = read.request {
+            if let Some(origin) = header.attributes.origin.as_deref().and_then(|origin| origin.parse::<Origin>().ok()) {
+                tables.note_applied(home, origin.home, origin.number)?;
+            }
+            if let Some((requests, effects)) = told {
+                effects.replay(home, &header, rejection.as_ref());
+                requests.replay(&header, rejection);
+            }
         }
         if let Some(cut) = read.cut {
             tables.note_cut(cut);

@@ -96,6 +96,10 @@ fn sql(functions: &[String]) -> String {
         [syntax.to_string(), rest.trim_matches([':', '.', ' ']).to_string()]
     });
     page.push_str(&table(["statement", "note"], rows));
+    page.push_str(
+        "\n## Options of CREATE TABLE\n\nOf a table of Polder's own. A catalog's connector has options of its own.\n",
+    );
+    page.push_str(&option_table("option", execute::TABLE_OPTIONS));
     page.push_str("\n## Options of CREATE TOPIC\n");
     page.push_str(&option_table("option", execute::TOPIC_OPTIONS));
     page.push_str("\n## Options of COPY\n");

@@ -94,6 +94,10 @@ impl SqlState {
     pub const AMBIGUOUS: Self = Self(*b"42702");
     /// 42704: another object that does not exist.
     pub const NO_OBJECT: Self = Self(*b"42704");
+    /// A function or procedure exists already.
+    pub const DUPLICATE_FUNCTION: Self = Self(*b"42723");
+    /// A condition that a procedure asserts is not true.
+    pub const ASSERTION: Self = Self(*b"P0004");
     /// 42710: an object that exists already.
     pub const DUPLICATE_OBJECT: Self = Self(*b"42710");
     /// 42804: types that do not fit.

@@ -1,7 +1,9 @@
 //! Changes of definitions, as entries hold them: JSON, one record, with a format version.
 
 use crate::commit::{Commit, Committed, log_error};
-use crate::definitions::{CatalogDefinition, Definitions, POLDER, TableDefinition, dataset_id, view_statement};
+use crate::definitions::{
+    CatalogDefinition, Definitions, POLDER, TableDefinition, dataset_id, procedure_statement, view_statement,
+};
 use crate::sql;
 use polder_catalog::{CatalogName, Definition, Error, TableName};
 use polder_log::store::{Encoding, Entry, EntryKind, NewEntry, Offset};
@@ -20,7 +22,7 @@ const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub(crate) enum Change {
-    /// A catalog or a named query, new or in place of the one of its name.
+    /// A catalog, a named query or a procedure, new or in place of the one of its name.
     Define {
         statement: String,
     },
@@ -28,6 +30,9 @@ pub(crate) enum Change {
         name: String,
     },
     DropView {
+        name: String,
+    },
+    DropProcedure {
         name: String,
     },
     CreateTopic {
@@ -130,6 +135,8 @@ impl Definitions {
     /// What makes `new` of these definitions: first what goes, then what comes, in the order in which one stands on another.
     pub(crate) fn changes_to(&self, new: &Self) -> Vec<Change> {
         let gone_views = gone(&self.views, &new.views).map(|(name, _)| Change::DropView { name: name.clone() });
+        let gone_procedures =
+            gone(&self.procedures, &new.procedures).map(|(name, _)| Change::DropProcedure { name: name.clone() });
         let kept: Vec<u64> = new.tables.values().map(|table| table.id).collect();
         let gone_tables = self.tables.iter().filter(|(_, table)| !kept.contains(&table.id));
         let gone_tables = gone_tables.map(|(name, table)| Change::DropTable {
@@ -156,8 +163,10 @@ impl Definitions {
         });
         let views = changed(&self.views, &new.views)
             .map(|(name, view)| Change::Define { statement: view_statement(name, view) });
-        let going = gone_views.chain(gone_tables).chain(gone_topics).chain(gone_catalogs);
-        going.chain(catalogs).chain(topics).chain(tables).chain(views).collect()
+        let procedures = changed(&self.procedures, &new.procedures)
+            .map(|(name, procedure)| Change::Define { statement: procedure_statement(name, procedure) });
+        let going = gone_views.chain(gone_procedures).chain(gone_tables).chain(gone_topics).chain(gone_catalogs);
+        going.chain(catalogs).chain(topics).chain(tables).chain(views).chain(procedures).collect()
     }
 
     /// Applies a change.
@@ -169,6 +178,7 @@ impl Definitions {
             Change::Define { statement } => self.define(&statement)?,
             Change::DropCatalog { name } => drop(self.catalogs.remove(&name)),
             Change::DropView { name } => drop(self.views.remove(&name)),
+            Change::DropProcedure { name } => drop(self.procedures.remove(&name)),
             Change::CreateTopic { topic } | Change::AlterTopic { topic } => {
                 self.last_dataset = self.last_dataset.max(topic.id);
                 self.topics.retain(|_, known| known.id != topic.id);
@@ -185,7 +195,7 @@ impl Definitions {
         Ok(())
     }
 
-    /// A catalog or a view, by its statement.
+    /// A catalog, a view or a procedure, by its statement.
     fn define(&mut self, statement: &str) -> Result<(), String> {
         match sql::parse(statement).map_err(|error| format!("{error} in: {statement}"))? {
             sql::Statement::CreateCatalog { name, connector, options, .. } => {
@@ -195,6 +205,11 @@ impl Definitions {
             sql::Statement::CreateView { name, definition, .. } => {
                 let name = name.0.into_iter().next_back().ok_or("a view without a name")?;
                 self.views.insert(name, definition);
+                Ok(())
+            }
+            sql::Statement::CreateProcedure { name, definition, .. } => {
+                let name = name.0.into_iter().next_back().ok_or("a procedure without a name")?;
+                self.procedures.insert(name, definition);
                 Ok(())
             }
             _ => Err(format!("not a definition: {statement}")),

@@ -21,9 +21,17 @@ fn definitions() -> Definitions {
     Definitions {
         catalogs: BTreeMap::from([("we\"ird; name".to_string(), catalog)]),
         views: BTreeMap::from([("v".to_string(), view)]),
+        procedures: BTreeMap::from([("p".to_string(), procedure())]),
         topics: BTreeMap::from([("clicks".to_string(), topic(2))]),
         tables: BTreeMap::from([(table.full_name(), table)]),
         last_dataset: 3,
+    }
+}
+
+fn procedure() -> ProcedureDefinition {
+    ProcedureDefinition {
+        parameters: vec![("a\"b".to_string(), "NUMERIC(12,2)".to_string())],
+        body: " ASSERT 1 = 1, '$p0$';\n EMIT DELETE FROM t WHERE x = $$\\ü$$ ".to_string(),
     }
 }
 
@@ -75,7 +83,8 @@ fn open(directory: &Path) -> (DefinitionStore, Commit) {
     let store = DefinitionStore::open(directory).unwrap();
     let tables = Arc::new(polder_rows::RowsSource::new(polder_catalog::CatalogName::new(POLDER)));
     let requests = Arc::new(crate::requests::Requests::new(std::time::Duration::MAX));
-    let commit = Commit::new(store.log_folder(), tables, requests, Box::new(|_| Box::pin(async { Ok(()) })));
+    let effects = Arc::default();
+    let commit = Commit::new(store.log_folder(), tables, requests, effects, Box::new(|_| Box::pin(async { Ok(()) })));
     (store, commit)
 }
 

@@ -4,6 +4,7 @@ mod after;
 mod define;
 mod index;
 mod past;
+mod procedure;
 mod publish;
 mod query;
 mod references;
@@ -14,7 +15,8 @@ mod transaction;
 mod wait;
 mod write;
 
-pub(crate) use table::TOPIC_OPTIONS;
+pub(crate) use procedure::apply;
+pub(crate) use table::{TABLE_OPTIONS, TOPIC_OPTIONS};
 pub(crate) use wait::without_waiting;
 pub(crate) use write::{COPY_OPTIONS, append, insert_rows};
 
@@ -74,6 +76,12 @@ pub(crate) async fn statement(session: &Session, statement: Statement, request: 
         Statement::Copy { table, columns, from, options } => {
             Box::pin(write::copy(session, &table, &columns, &from, &options)).await
         }
+        Statement::CreateProcedure { name, definition, exists } => {
+            Box::pin(procedure::create(session, name, definition, exists)).await
+        }
+        Statement::DropProcedure { name, if_exists } => Box::pin(procedure::drop(session, name, if_exists)).await,
+        Statement::Call { name, arguments } => Box::pin(procedure::call(session, &name, &arguments, request)).await,
+        Statement::ReplayDeadLetters { name } => Box::pin(procedure::replay(session, name)).await,
         Statement::Begin { read_only } => Box::pin(transaction::begin(session, read_only)).await,
         Statement::Commit => Box::pin(transaction::commit(session)).await,
         Statement::Rollback => transaction::rollback(session),

@@ -3,13 +3,14 @@
 use crate::catalogs::{Catalogs, Origin, POLDER, PUBLIC, SYSTEM};
 use crate::commit::Ledger;
 use crate::definitions::TableDefinition;
+use crate::effects;
 use crate::engine::Inner;
 use crate::execute::query;
 use crate::execute::resolve::{Resolver, reference};
 use crate::follow::Progress;
 use crate::requests::Told;
 use crate::session::{Outcome, Rows, Session};
-use crate::sql::Name;
+use crate::sql::{Argument, Name, ProcedureDefinition};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::TableProvider;
@@ -241,7 +242,8 @@ pub(super) fn setting(session: &Session, name: &str) -> Result<Outcome> {
     Ok(rows(&["name", "value", "description"], lines.into_iter().map(|line| line.map(Some))))
 }
 
-const SYSTEM_TABLES: &[&str] = &["catalogs", "datasets", "freshness", "log_shards", "requests", "views"];
+const SYSTEM_TABLES: &[&str] =
+    &["catalogs", "datasets", "dead_letters", "freshness", "log_shards", "procedures", "requests", "views"];
 
 /// How far each catalog that follows the log is.
 fn freshness_lines(engine: &Inner) -> Vec<Line<4>> {
@@ -320,6 +322,44 @@ async fn request_lines(engine: &Inner) -> Result<Vec<Line<6>>> {
     Ok(lines)
 }
 
+/// What can be called.
+fn procedure_lines(catalogs: &Catalogs) -> Vec<Line<4>> {
+    let line = |(name, procedure): (&String, &ProcedureDefinition)| {
+        let parameters: Vec<_> = procedure.parameters.iter().map(|(name, of)| format!("{name} {of}")).collect();
+        [some(PUBLIC), some(name), some(parameters.join(", ")), some(procedure.body.trim())]
+    };
+    catalogs.procedures.iter().map(line).collect()
+}
+
+/// Effects of procedures that could not be done.
+async fn dead_letter_lines(engine: &Inner) -> Result<Vec<Line<8>>> {
+    if engine.commit.stored().await?.is_none() {
+        return Ok(Vec::new());
+    }
+    engine.commit.tables().await?;
+    let mut lines = Vec::new();
+    for (home, letter) in engine.commit.effects().dead() {
+        let effect = engine.commit.effects().of(&engine.commit, &letter).await?;
+        let value = |argument: &Argument| {
+            let value = argument.value.as_deref().unwrap_or("NULL");
+            format!("{} = {value}", argument.name)
+        };
+        let arguments = effect.as_ref().map(|effect| effect.arguments.iter().map(value).collect::<Vec<_>>().join(", "));
+        let error = letter.rejection.error();
+        lines.push([
+            some(format!("{}:{}", effects::name_of(home), letter.end)),
+            some(&letter.origin),
+            effect.map(|effect| effect.statement),
+            arguments,
+            letter.request_id,
+            some(error.state().as_str()),
+            some(error.message()),
+            chrono::DateTime::from_timestamp_micros(letter.time).map(|at| at.to_rfc3339()),
+        ]);
+    }
+    Ok(lines)
+}
+
 /// The shards of the log, if it was opened.
 fn shard_lines(engine: &Inner) -> Vec<Line<5>> {
     let shards = engine.commit.opened().map(|log| log.shards()).unwrap_or_default();
@@ -352,6 +392,11 @@ pub(super) async fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str
         "requests" => {
             batch(&["request_id", "user", "state", "outcome", "position", "committed_at"], request_lines(engine).await?)
         }
+        "procedures" => batch(&["schema", "procedure", "parameters", "definition"], procedure_lines(catalogs)),
+        "dead_letters" => batch(
+            &["position", "origin", "statement", "arguments", "request_id", "sqlstate", "reason", "at"],
+            dead_letter_lines(engine).await?,
+        ),
         "log_shards" => batch(&["shard", "entries", "start_offset", "end_offset", "syncs"], shard_lines(engine)),
         _ => {
             return Err(Error::fix(SqlState::NO_TABLE, format!("table \"{POLDER}.{SYSTEM}.{name}\" does not exist"))

@@ -16,7 +16,7 @@ use crate::sql::{self, CheckSpec, ColumnSpec, IfExists, Name, Query, TableChange
 use arrow::datatypes::{Field, SchemaRef};
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
-use datafusion::sql::sqlparser::ast::{ColumnDef, Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{self, ColumnDef, Ident, ObjectName};
 use polder_catalog::{
     CatalogName, Error, OptionKind, OptionSpec, Options, ReadContext, Result, SqlState, TableName, Writer,
 };
@@ -490,6 +490,22 @@ async fn types(session: &Session, columns: &[ColumnSpec]) -> Result<SchemaRef> {
     let fields = schema.fields().iter().zip(columns);
     let fields: Vec<Field> = fields.map(|(field, column)| plain(field).with_nullable(!column.not_null)).collect();
     Ok(Arc::new(arrow::datatypes::Schema::new(fields)))
+}
+
+/// The Arrow types of names with SQL types.
+pub(super) async fn types_of(session: &Session, columns: Vec<(String, ast::DataType)>) -> Result<SchemaRef> {
+    let spec = |(name, sql_type)| ColumnSpec {
+        name,
+        sql_type,
+        not_null: false,
+        unique: false,
+        default: None,
+        identity: None,
+        checks: Vec::new(),
+        references: None,
+        options: Vec::new(),
+    };
+    types(session, &columns.into_iter().map(spec).collect::<Vec<_>>()).await
 }
 
 /// Text is kept as `Utf8`, however queries pass it on.

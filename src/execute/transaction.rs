@@ -1,6 +1,7 @@
 //! BEGIN, COMMIT and ROLLBACK.
 
 use crate::commit::{Committed, outcome_entry, position};
+use crate::effects::cause;
 use crate::execute::write::Draft;
 use crate::execute::{after, query};
 use crate::session::{COMMIT, Outcome, Session, Transaction, USER};
@@ -46,9 +47,9 @@ pub(super) async fn commit(session: &Session) -> Result<Outcome> {
     if entry.record_count() == 0 {
         entry = outcome_entry()?;
     }
-    if let Some(request) = &request {
-        entry = entry.with_attributes(request.attributes(&outcome));
-    }
+    let mut attributes = request.as_ref().map(|request| request.attributes(&outcome)).unwrap_or_default();
+    attributes.cause = cause(&session.position());
+    entry = entry.with_attributes(attributes);
     let proposal = engine.commit.propose(Vec::new(), &changes, Some(reads)).await?;
     let context = query::context(session);
     // Whoever has the tables for itself is not disturbed.

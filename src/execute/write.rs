@@ -16,6 +16,7 @@ mod rows;
 mod rules;
 mod topic;
 
+pub(super) use attempt::Gate;
 pub(crate) use copy::OPTIONS as COPY_OPTIONS;
 pub(super) use draft::Draft;
 pub(crate) use topic::append;

@@ -29,7 +29,7 @@ pub(super) struct Read {
     /// What the store is told; nothing, if the entry is about others.
     pub(super) entry: Option<Entry>,
     pub(super) end: Offset,
-    /// The request that the entry is of, and why it was refused.
+    /// The request or effect that the entry is of, or that it emits effects; and why it was refused.
     pub(super) request: Option<(EntryHeader, Option<Rejection>)>,
     /// How far each shard counts, if the entry is an epoch.
     pub(super) cut: Option<Vec<u64>>,
@@ -159,7 +159,8 @@ impl Reader {
 
     fn request_of(&self, entry: &store::Entry) -> Result<Option<(EntryHeader, Option<Rejection>)>> {
         let header = entry.header();
-        if header.attributes.digest.is_none() {
+        let is_told = header.attributes.digest.is_some() || header.attributes.origin.is_some();
+        if !is_told && header.kind != EntryKind::REQUEST {
             return Ok(None);
         }
         let rejection = rejection_of(entry).map_err(|detail| self.unreadable(entry, detail))?;

@@ -22,8 +22,9 @@ pub(crate) const SPECS: &[OptionSpec] = &[
     ),
     OptionSpec::new(
         "wait",
-        OptionKind::Choice(&["outcome", "none"]),
-        "What a statement that changes rows waits for. With `none` it goes on in the background under its request id, and \
+        OptionKind::Choice(&["outcome", "effects", "none"]),
+        "What a statement that changes rows waits for. With `effects` a CALL also waits for what it has emitted to other shards, \
+         and what that has. With `none` it goes on in the background under its request id, and \
          `WAIT FOR 'request id'` tells its outcome.",
     )
     .default("outcome"),
@@ -54,6 +55,7 @@ struct Often {
     pushdown: bool,
     statement_timeout: Option<Duration>,
     is_not_waited_for: bool,
+    waits_for_effects: bool,
 }
 
 impl Settings {
@@ -90,6 +92,11 @@ impl Settings {
         self.often.is_not_waited_for
     }
 
+    /// Whether a call waits until other shards have done what it emits.
+    pub(crate) fn waits_for_effects(&self) -> bool {
+        self.often.waits_for_effects
+    }
+
     /// How long a statement may run, if limited.
     pub(crate) fn statement_timeout(&self) -> Option<Duration> {
         self.often.statement_timeout
@@ -101,6 +108,7 @@ impl Settings {
             pushdown: options.boolean("pushdown"),
             statement_timeout: options.duration("statement_timeout").filter(|timeout| !timeout.is_zero()),
             is_not_waited_for: self.value("wait") == "none",
+            waits_for_effects: self.value("wait") == "effects",
         };
     }
 

@@ -1,6 +1,6 @@
 //! Expressions that definitions keep as text.
 
-use crate::sql::{Statement, parse};
+use crate::sql::{Query, Statement, parse};
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Expr, SelectItem, SetExpr, visit_expressions};
 use polder_catalog::{Error, Result};
@@ -23,6 +23,40 @@ pub(crate) fn expression(text: &str) -> Result<Expr> {
         return Ok(expr);
     }
     Err(Error::report("an expression was read as something else"))
+}
+
+/// `SELECT expression`.
+///
+/// # Errors
+/// XX000 if that cannot be made.
+pub(crate) fn select(expr: Expr) -> Result<Query> {
+    let Statement::Query(mut query) = parse("SELECT 1")? else {
+        return Err(Error::report("a query was read as another statement"));
+    };
+    if let DataFusionStatement::Statement(statement) = &mut query.0
+        && let ast::Statement::Query(query) = statement.as_mut()
+        && let SetExpr::Select(select) = query.body.as_mut()
+    {
+        select.projection = vec![SelectItem::UnnamedExpr(expr)];
+    }
+    Ok(query)
+}
+
+/// `SELECT 1 WHERE condition`: a row if it is true.
+///
+/// # Errors
+/// XX000 if that cannot be made.
+pub(crate) fn select_where(condition: Expr) -> Result<Query> {
+    let Statement::Query(mut query) = parse("SELECT 1")? else {
+        return Err(Error::report("a query was read as another statement"));
+    };
+    if let DataFusionStatement::Statement(statement) = &mut query.0
+        && let ast::Statement::Query(query) = statement.as_mut()
+        && let SetExpr::Select(select) = query.body.as_mut()
+    {
+        select.selection = Some(condition);
+    }
+    Ok(query)
 }
 
 /// Whether there is a query in an expression.

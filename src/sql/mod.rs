@@ -14,11 +14,11 @@ mod statement;
 mod tests;
 
 pub(crate) use as_of::as_of;
-pub(crate) use expression::{expression, has_query, names_in};
-pub(crate) use parameters::{bind, rows_of_parameters};
-pub(crate) use parse::parse;
+pub(crate) use expression::{expression, has_query, names_in, select, select_where};
+pub(crate) use parameters::{Argument, bind, bind_names, bind_names_in, rows_of_parameters};
+pub(crate) use parse::{parse, steps};
 pub(crate) use print::{identifier, literal};
 pub(crate) use statement::{
     CheckSpec, ColumnSpec, CopySource, Identity, IfExists, InTransaction, MergeAction, MergeClause, MergeSpec, Name,
-    OnConflict, Query, ReferenceSpec, Statement, TableChange, TableSpec, ViewDefinition,
+    OnConflict, ProcedureDefinition, Query, ReferenceSpec, Statement, Step, TableChange, TableSpec, ViewDefinition,
 };

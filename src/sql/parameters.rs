@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
     self, CastKind, Expr, SetExpr, TimezoneInfo, Value, VisitMut, visit_expressions_mut,
 };
 use polder_catalog::{Error, Result, SqlState};
+use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 
 /// The statement with values in place of its parameters.
@@ -17,52 +18,122 @@ use std::ops::ControlFlow;
 /// # Errors
 /// 42P02 for a parameter that has no value, 0A000 for a value of a type that has no literal.
 pub(crate) fn bind(statement: &Statement, values: &[ScalarValue]) -> Result<Statement> {
+    let value_of = |expr: &Expr| {
+        let Expr::Value(value) = expr else { return Ok(None) };
+        let Value::Placeholder(name) = &value.value else { return Ok(None) };
+        match number(name).and_then(|at| values.get(at)) {
+            Some(value) => literal(value).map(Some),
+            None => Err(unbound(name)),
+        }
+    };
     let mut bound = statement.clone();
-    match &mut bound {
-        Statement::Query(query) | Statement::Explain { query, .. } => replace_in(query, values)?,
+    match replace_all(&mut bound, &value_of)? {
+        true => Ok(bound),
+        false if values.is_empty() => Ok(bound),
+        false => Err(Error::fix(SqlState::NOT_SUPPORTED, "only statements that read or change rows have parameters")),
+    }
+}
+
+/// A value under the name of a parameter, as text of its SQL type: so it can be kept, and read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Argument {
+    pub(crate) name: String,
+    pub(crate) sql_type: String,
+    /// None for NULL.
+    pub(crate) value: Option<String>,
+}
+
+impl Argument {
+    /// # Errors
+    /// 0A000 if values of its type have no text.
+    pub(crate) fn new(name: &str, sql_type: &str, value: &ScalarValue) -> Result<Self> {
+        let value = match value {
+            value if value.is_null() => None,
+            ScalarValue::Float64(Some(value)) => Some(format!("{value:?}")),
+            ScalarValue::Float32(Some(value)) => Some(format!("{value:?}")),
+            value => Some(text(value)?),
+        };
+        Ok(Self { name: name.to_string(), sql_type: sql_type.to_string(), value })
+    }
+
+    /// # Errors
+    /// 42601 if its type is none.
+    fn expr(&self) -> Result<Expr> {
+        let value = self.value.as_deref().map_or_else(|| "NULL".to_string(), super::literal);
+        super::expression(&format!("CAST({value} AS {})", self.sql_type))
+    }
+}
+
+/// The statement with values in place of what has the name of a parameter. A column of that name is named with its table.
+///
+/// # Errors
+/// 42601 if a type is none.
+pub(crate) fn bind_names(statement: &Statement, arguments: &[Argument]) -> Result<Statement> {
+    let mut bound = statement.clone();
+    replace_all(&mut bound, &|expr| named(expr, arguments))?;
+    Ok(bound)
+}
+
+/// The same for an expression.
+pub(crate) fn bind_names_in(expr: &Expr, arguments: &[Argument]) -> Result<Expr> {
+    let mut bound = expr.clone();
+    replace(&mut bound, &|expr| named(expr, arguments))?;
+    Ok(bound)
+}
+
+fn named(expr: &Expr, arguments: &[Argument]) -> Result<Option<Expr>> {
+    let Expr::Identifier(name) = expr else { return Ok(None) };
+    let name = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
+    arguments.iter().find(|argument| argument.name == name).map(Argument::expr).transpose()
+}
+
+/// What takes the place of an expression, if anything does.
+type ValueOf<'a> = &'a dyn Fn(&Expr) -> Result<Option<Expr>>;
+
+/// Whether the statement is one that may have parameters.
+fn replace_all(statement: &mut Statement, value_of: ValueOf<'_>) -> Result<bool> {
+    match statement {
+        Statement::Query(query) | Statement::Explain { query, .. } => replace_in(query, value_of)?,
         Statement::Insert { query, conflict, returning, .. } => {
-            replace_in(query, values)?;
-            returning.iter_mut().try_for_each(|item| replace(item, values))?;
+            replace_in(query, value_of)?;
+            returning.iter_mut().try_for_each(|item| replace(item, value_of))?;
             if let Some(update) = conflict.as_mut().and_then(|conflict| conflict.update.as_mut()) {
-                replace_assigned(&mut update.assignments, update.condition.as_mut(), values)?;
+                replace_assigned(&mut update.assignments, update.condition.as_mut(), value_of)?;
             }
         }
         Statement::Update { assignments, condition, returning, .. } => {
-            replace_assigned(assignments, condition.as_mut(), values)?;
-            returning.iter_mut().try_for_each(|item| replace(item, values))?;
+            replace_assigned(assignments, condition.as_mut(), value_of)?;
+            returning.iter_mut().try_for_each(|item| replace(item, value_of))?;
         }
         Statement::Delete { condition, returning, .. } => {
-            replace_assigned(&mut [], condition.as_mut(), values)?;
-            returning.iter_mut().try_for_each(|item| replace(item, values))?;
+            replace_assigned(&mut [], condition.as_mut(), value_of)?;
+            returning.iter_mut().try_for_each(|item| replace(item, value_of))?;
         }
         Statement::Merge { merge, .. } => {
-            replace(&mut merge.source, values)?;
-            replace(&mut merge.on, values)?;
+            replace(&mut merge.source, value_of)?;
+            replace(&mut merge.on, value_of)?;
             for clause in &mut merge.clauses {
-                clause.condition.iter_mut().try_for_each(|condition| replace(condition, values))?;
+                clause.condition.iter_mut().try_for_each(|condition| replace(condition, value_of))?;
                 match &mut clause.action {
                     MergeAction::Insert { values: inserted, .. } => {
-                        inserted.iter_mut().try_for_each(|value| replace(value, values))?;
+                        inserted.iter_mut().try_for_each(|value| replace(value, value_of))?;
                     }
-                    MergeAction::Update(assignments) => replace_assigned(assignments, None, values)?,
+                    MergeAction::Update(assignments) => replace_assigned(assignments, None, value_of)?,
                     MergeAction::Delete => {}
                 }
             }
         }
-        _ if values.is_empty() => {}
-        _ => {
-            return Err(Error::fix(
-                SqlState::NOT_SUPPORTED,
-                "only statements that read or change rows have parameters",
-            ));
+        Statement::Call { arguments, .. } => {
+            arguments.iter_mut().try_for_each(|argument| replace(argument, value_of))?;
         }
+        _ => return Ok(false),
     }
-    Ok(bound)
+    Ok(true)
 }
 
-fn replace_in(query: &mut Query, values: &[ScalarValue]) -> Result<()> {
+fn replace_in(query: &mut Query, value_of: ValueOf<'_>) -> Result<()> {
     match &mut query.0 {
-        DataFusionStatement::Statement(statement) => replace(statement.as_mut(), values),
+        DataFusionStatement::Statement(statement) => replace(statement.as_mut(), value_of),
         _ => Ok(()),
     }
 }
@@ -70,20 +141,18 @@ fn replace_in(query: &mut Query, values: &[ScalarValue]) -> Result<()> {
 fn replace_assigned(
     assignments: &mut [(String, Expr)],
     condition: Option<&mut Expr>,
-    values: &[ScalarValue],
+    value_of: ValueOf<'_>,
 ) -> Result<()> {
-    assignments.iter_mut().try_for_each(|(_, value)| replace(value, values))?;
-    condition.into_iter().try_for_each(|condition| replace(condition, values))
+    assignments.iter_mut().try_for_each(|(_, value)| replace(value, value_of))?;
+    condition.into_iter().try_for_each(|condition| replace(condition, value_of))
 }
 
-fn replace(tree: &mut impl VisitMut, values: &[ScalarValue]) -> Result<()> {
+fn replace(tree: &mut impl VisitMut, value_of: ValueOf<'_>) -> Result<()> {
     let replaced = visit_expressions_mut(tree, |expr| {
-        let Expr::Value(value) = expr else { return ControlFlow::Continue(()) };
-        let Value::Placeholder(name) = &value.value else { return ControlFlow::Continue(()) };
-        match number(name).and_then(|at| values.get(at)).map(literal) {
-            Some(Ok(literal)) => *expr = literal,
-            Some(Err(error)) => return ControlFlow::Break(error),
-            None => return ControlFlow::Break(unbound(name)),
+        match value_of(expr) {
+            Ok(Some(value)) => *expr = value,
+            Ok(None) => {}
+            Err(error) => return ControlFlow::Break(error),
         }
         ControlFlow::Continue(())
     });

@@ -1,7 +1,10 @@
 //! The parser around DataFusion's: reads the heads that are ours, and hands everything else on.
 
 mod merge;
+mod procedure;
 mod table;
+
+pub(crate) use procedure::steps;
 
 use crate::sql::as_of;
 use crate::sql::statement::{IfExists, Name, Query, Statement, ViewDefinition};
@@ -43,10 +46,23 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn statement(&mut self) -> Result<Statement> {
         match self.words(3).iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["create", "catalog" | "view" | "topic" | "table", _] | ["create", "or", "replace"] => self.create(),
+            ["create", "catalog" | "view" | "topic" | "table" | "procedure", _] | ["create", "or", "replace"] => {
+                self.create()
+            }
             ["alter", "catalog", _] => self.alter_catalog(),
             ["drop", "catalog", _] => self.drop_catalog(),
             ["drop", kind @ ("view" | "topic" | "table"), _] => self.drop(kind),
+            ["drop", "procedure", _] => {
+                self.skip(2);
+                let if_exists = self.if_exists()?;
+                Ok(Statement::DropProcedure { name: self.name()?, if_exists })
+            }
+            ["call", _, _] => self.call(),
+            ["replay", "dead", "letters"] => {
+                self.skip(3);
+                let name = if self.accept("for") { Some(self.name()?) } else { None };
+                Ok(Statement::ReplayDeadLetters { name })
+            }
             ["create", "index", _] => self.create_index(),
             ["drop", "index", _] => {
                 self.skip(2);
@@ -105,7 +121,7 @@ impl Reader<'_> {
             exists = IfExists::Replace;
         }
         let kind = self.words(1).remove(0);
-        self.expect_any(&["catalog", "view", "topic", "table"])?;
+        self.expect_any(&["catalog", "view", "topic", "table", "procedure"])?;
         if self.accept("if") {
             self.expect("not")?;
             self.expect("exists")?;
@@ -117,6 +133,7 @@ impl Reader<'_> {
         match (kind.as_str(), exists) {
             ("catalog", _) => self.create_catalog(exists),
             ("view", _) => self.create_view(exists),
+            ("procedure", _) => self.create_procedure(exists),
             (_, IfExists::Replace) => Err(Error::fix(
                 SqlState::NOT_SUPPORTED,
                 format!("CREATE OR REPLACE {} is not supported", kind.to_uppercase()),

@@ -65,6 +65,15 @@ pub(crate) enum Statement {
     Truncate { table: Name },
     /// `COPY table [(columns)] FROM 'file' | STDIN [WITH (format ndjson | csv | parquet, ...)]`.
     Copy { table: Name, columns: Vec<String>, from: CopySource, options: Vec<(String, String)> },
+    /// `CREATE [OR REPLACE] PROCEDURE [IF NOT EXISTS] name (parameter type, ...) [LANGUAGE SQL] AS $$ steps $$`, where a step is `ASSERT
+    /// condition [, 'message']`, INSERT, UPDATE, DELETE, MERGE, or `EMIT [WHEN condition] statement`, which another shard decides.
+    CreateProcedure { name: Name, definition: ProcedureDefinition, exists: IfExists },
+    /// `DROP PROCEDURE [IF EXISTS] name`.
+    DropProcedure { name: Name, if_exists: bool },
+    /// `CALL name(expression, ...)`: all its steps as one entry of one shard, or none.
+    Call { name: Name, arguments: Vec<ast::Expr> },
+    /// `REPLAY DEAD LETTERS [FOR name]`: the effects that could not be done are emitted again, those of a table or procedure, or all.
+    ReplayDeadLetters { name: Option<Name> },
     /// `BEGIN`, `START TRANSACTION`, with `READ ONLY` perhaps: what follows is one transaction on Polder's own tables, serializable.
     Begin { read_only: bool },
     /// `COMMIT`: one entry of the log, or an error and no effect.
@@ -236,6 +245,25 @@ pub(crate) struct ViewDefinition {
     pub(crate) text: String,
 }
 
+/// A procedure, in the words of its author.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProcedureDefinition {
+    /// Names and types.
+    pub(crate) parameters: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+/// One statement of a procedure.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Unless the condition is true, the request is declined.
+    Assert { condition: ast::Expr, message: Option<String> },
+    /// Rows that the shard changes which decides about the request.
+    Write(Box<Statement>),
+    /// What is done when the request was decided, wherever its rows are at home.
+    Emit { when: Option<ast::Expr>, text: String },
+}
+
 /// What a statement is to a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InTransaction {
@@ -250,7 +278,7 @@ pub(crate) enum InTransaction {
 impl Statement {
     /// Whether it changes rows, so that it can have a request id.
     pub(crate) fn writes(&self) -> bool {
-        self.in_transaction() == InTransaction::Writes
+        matches!(self, Self::Call { .. }) || self.in_transaction() == InTransaction::Writes
     }
 
     /// What it is to a transaction.
@@ -285,6 +313,10 @@ impl Statement {
             | Self::CreateIndex { .. }
             | Self::DropIndex { .. }
             | Self::Copy { .. }
+            | Self::CreateProcedure { .. }
+            | Self::DropProcedure { .. }
+            | Self::Call { .. }
+            | Self::ReplayDeadLetters { .. }
             | Self::Begin { .. } => InTransaction::Never,
         }
     }

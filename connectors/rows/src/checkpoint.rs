@@ -14,7 +14,8 @@
 //! a checkpoint that is damaged is as good as none.
 
 use crate::chunk::{Chunk, Numbers};
-use crate::store::State;
+use crate::home::Home;
+use crate::store::{EffectNumber, State};
 use crate::table::Table;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::buffer::{BooleanBuffer, Buffer};
@@ -58,6 +59,9 @@ struct Manifest {
     /// In `main`: where each shard ended at the newest epoch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     cut: Vec<u64>,
+    /// The newest effect of each home: none for `main`, else the number of the shard; then the end of the entry, and the place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    applied: Vec<(Option<u32>, u64, u32)>,
     extra: StoredFile,
 }
 
@@ -141,6 +145,7 @@ pub(crate) fn write(folder: &Path, state: &State, position: &Position, extra: &[
         last_applied: state.last_applied.as_ref().map(ToString::to_string),
         tables,
         cut: state.cut.to_vec(),
+        applied: state.applied.iter().map(stored_effect).collect(),
         extra,
     };
     write_manifest(folder, &manifest)?;
@@ -161,8 +166,21 @@ pub(crate) fn read(folder: &Path, catalog: &CatalogName, mut version: impl FnMut
     }
     state.last_applied = manifest.last_applied.as_deref().map(str::parse).transpose()?;
     state.cut = Arc::new(manifest.cut);
+    state.applied = manifest.applied.into_iter().map(effect).collect();
     let extra = read_file(folder, &manifest.extra)?;
     Ok(Some(Restored { state, position: manifest.position.parse()?, extra }))
+}
+
+fn stored_effect((home, number): (&Home, &EffectNumber)) -> (Option<u32>, u64, u32) {
+    let shard = match home {
+        Home::Main => None,
+        Home::Shard(at) => Some(*at),
+    };
+    (shard, number.end, number.place)
+}
+
+fn effect((shard, end, place): (Option<u32>, u64, u32)) -> (Home, EffectNumber) {
+    (shard.map_or(Home::Main, Home::Shard), EffectNumber { end, place })
 }
 
 /// The files of a checkpoint that is being written.

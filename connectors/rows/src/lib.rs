@@ -47,5 +47,5 @@ pub use arbiter::{Arbiter, Verdict};
 pub use home::{Home, spans};
 pub use reads::Reads;
 pub use source::RowsSource;
-pub use store::{Changes, Epoch, Proposal};
+pub use store::{Changes, EffectNumber, Epoch, Proposal};
 pub use view::View;

@@ -5,7 +5,7 @@ use crate::checkpoint::{self, Restored};
 use crate::home::{self, Home};
 use crate::provider::RowsTable;
 use crate::reads::{Reads, Snapshot};
-use crate::store::{Changes, Epoch, Proposal, State, Store};
+use crate::store::{Changes, EffectNumber, Epoch, Proposal, State, Store};
 use crate::table::Table;
 use crate::view::View;
 use crate::write::RowsWriter;
@@ -116,6 +116,25 @@ impl RowsSource {
         self.main.restore(State { cut: Arc::new(cut), ..state });
     }
 
+    /// The newest effect of a home that has come to any.
+    pub fn applied(&self, from: Home) -> EffectNumber {
+        let stores = std::iter::once(Arc::clone(&self.main)).chain(self.stores());
+        stores.filter_map(|store| store.newest().applied.get(&from).copied()).max().unwrap_or_default()
+    }
+
+    /// Notes an effect that was read.
+    ///
+    /// # Errors
+    /// XX000 if there is no such shard.
+    pub fn note_applied(&self, home: Home, from: Home, number: EffectNumber) -> Result<()> {
+        let store = self.store(home)?;
+        let mut state = State::clone(&store.newest());
+        let newest = state.applied.entry(from).or_default();
+        *newest = (*newest).max(number);
+        store.restore(state);
+        Ok(())
+    }
+
     /// Where each shard ended at the newest epoch that is shown.
     pub fn cut(&self) -> Arc<Vec<u64>> {
         Arc::clone(&self.main.shown().cut)
@@ -213,6 +232,11 @@ impl RowsSource {
             Snapshot::new(Arc::default(), None)
         });
         snapshot.state.last_applied.clone().filter(|_| is_read)
+    }
+
+    /// Begins a transaction on the newest tables, also what is decided and not durable yet: its entry comes after it.
+    pub fn begin_newest(&self) -> View {
+        View::new(self.newest())
     }
 
     /// Begins a transaction, on the tables as they are shown now.

@@ -31,6 +31,18 @@ pub(crate) struct State {
     pub(crate) shards: Arc<Vec<Arc<State>>>,
     /// Where each shard ended then.
     pub(crate) cut: Arc<Vec<u64>>,
+    /// The newest effect of each home that has come here.
+    pub(crate) applied: BTreeMap<Home, EffectNumber>,
+}
+
+/// Which effect of a home: the offset at which the entry ends that emits it, and its place among those of the entry, from 1. They
+/// are applied in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EffectNumber {
+    /// The end of the entry, in the shard of its home.
+    pub end: u64,
+    /// From 1.
+    pub place: u32,
 }
 
 /// How far each shard counts, and what it is there: to become an entry of `main`.
@@ -97,6 +109,7 @@ pub type Changes = BTreeMap<DatasetId, Vec<RecordBatch>>;
 pub struct Proposal {
     pub(crate) home: Home,
     pub(crate) epoch: Option<Epoch>,
+    pub(crate) effect: Option<(Home, EffectNumber)>,
     pub(crate) definitions: Vec<Definition>,
     pub(crate) parts: BTreeMap<DatasetId, (Arc<Table>, Vec<Part>)>,
     pub(crate) reads: Option<Reads>,
@@ -108,6 +121,23 @@ impl Proposal {
         self.home
     }
 
+    /// It is the effect of an entry of another home, or of the same.
+    #[must_use]
+    pub fn with_effect(self, effect: Option<(Home, EffectNumber)>) -> Self {
+        Self { effect, ..self }
+    }
+
+    /// Nothing but that an effect has come, and came to nothing.
+    #[must_use]
+    pub fn without_effect(&self) -> Self {
+        Self { home: self.home, effect: self.effect, ..Self::default() }
+    }
+
+    /// Whether it is the effect of an entry.
+    pub fn is_effect(&self) -> bool {
+        self.effect.is_some()
+    }
+
     /// The shards are shown as they are there.
     pub fn of_epoch(epoch: Epoch) -> Self {
         Self { epoch: Some(epoch), ..Self::default() }
@@ -116,7 +146,7 @@ impl Proposal {
     /// Whether it touches no table and stands on none.
     pub fn is_empty(&self) -> bool {
         let is_empty = self.definitions.is_empty() && self.parts.is_empty();
-        is_empty && self.reads.is_none() && self.epoch.is_none()
+        is_empty && self.reads.is_none() && self.epoch.is_none() && self.effect.is_none()
     }
 }
 
@@ -181,7 +211,7 @@ impl Store {
             let parts = batches.iter().map(|batch| Part::of(table, batch)).collect::<Result<_>>()?;
             Ok((dataset.clone(), (Arc::clone(table), parts)))
         });
-        Ok(Proposal { home, epoch: None, definitions, parts: parts.collect::<Result<_>>()?, reads })
+        Ok(Proposal { home, epoch: None, effect: None, definitions, parts: parts.collect::<Result<_>>()?, reads })
     }
 
     /// Decides about an entry on top of all that was decided: all of it is checked before any of it takes effect.
@@ -228,6 +258,13 @@ impl Store {
             }
             let planned = table.check(parts)?;
             changed.push((Arc::new(table.changed(&planned, self.next_version())?), planned, parts));
+        }
+        if let Some((from, number)) = proposal.effect {
+            let newest = next.applied.entry(from).or_default();
+            if *newest >= number {
+                return Err(Error::report("an effect comes a second time"));
+            }
+            *newest = number;
         }
         let plans = changed.iter().map(|(table, planned, parts)| (&table.definition.id, (planned, parts.as_slice())));
         references::check(&next, &plans.collect())?;

@@ -2,6 +2,7 @@
 
 use crate::commit::{Committed, outcome_entry, position};
 use crate::definitions::TableDefinition;
+use crate::effects::cause;
 use crate::engine::Inner;
 use crate::execute::write::draft::Draft;
 use crate::execute::write::{not_in_transaction, returning, shown};
@@ -45,7 +46,7 @@ enum Writing {
 }
 
 /// Others may write meanwhile, or nobody.
-enum Gate {
+pub(in crate::execute) enum Gate {
     Together { _guard: OwnedRwLockReadGuard<()> },
     Alone { _guard: OwnedRwLockWriteGuard<()> },
 }
@@ -53,7 +54,7 @@ enum Gate {
 impl Gate {
     /// # Errors
     /// The context's, if that ends first.
-    async fn enter(engine: &Inner, alone: bool, context: &ReadContext) -> Result<Self> {
+    pub(in crate::execute) async fn enter(engine: &Inner, alone: bool, context: &ReadContext) -> Result<Self> {
         let enter = async {
             let gate = Arc::clone(&engine.gate);
             match alone {
@@ -131,9 +132,9 @@ impl<'a> Attempt<'a> {
         if entry.record_count() == 0 {
             entry = outcome_entry()?;
         }
-        if let Some(request) = &self.request {
-            entry = entry.with_attributes(request.attributes(&tag));
-        }
+        let mut attributes = self.request.as_ref().map(|request| request.attributes(&tag)).unwrap_or_default();
+        attributes.cause = cause(&self.session.position());
+        entry = entry.with_attributes(attributes);
         let proposal = engine.commit.propose(Vec::new(), &changes, reads).await?;
         match engine.commit.commit(entry, proposal, self.request.clone()).await? {
             Committed::Now(end) => {

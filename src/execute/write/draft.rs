@@ -2,6 +2,7 @@
 
 use crate::commit::log_error;
 use crate::definitions::{self, TableDefinition, dataset_id, entry_of};
+use crate::effects::{self, Effect};
 use crate::engine::Inner;
 use crate::session::Change;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -35,6 +36,14 @@ impl Draft {
         match &mut self.entry {
             Some(entry) => entry_of(entry, changes).map_err(log_error),
             None => Err(Error::report("a definition in a transaction")),
+        }
+    }
+
+    /// Says what an entry emits, before its rows.
+    pub(in crate::execute) fn emit(&mut self, effects: Vec<Effect>) -> Result<()> {
+        match &mut self.entry {
+            Some(entry) => effects::emit(entry, effects).map_err(log_error),
+            None => Err(Error::report("an effect in a transaction")),
         }
     }
 

@@ -182,7 +182,8 @@ impl NewEntry {
         self.record_count
     }
 
-    pub(crate) fn kind(&self) -> EntryKind {
+    /// What it is.
+    pub fn kind(&self) -> EntryKind {
         self.kind
     }
 

@@ -1,0 +1,481 @@
+//! CREATE PROCEDURE, DROP PROCEDURE and CALL; and what a call has emitted to other shards.
+//!
+//! A call is a transaction that the engine does for its client: its steps read and change the newest tables, and the log decides
+//! whether what they have read still holds. If not it is done again. What it emits goes into the same entry.
+
+use crate::catalogs::{POLDER, PUBLIC};
+use crate::commit::{Committed, Write, outcome_entry, position};
+use crate::effects::{self, Due, Effect, Origin};
+use crate::engine::{Engine, Inner};
+use crate::execute::define::done;
+use crate::execute::publish::Defining;
+use crate::execute::write::{self, Draft, Writable};
+use crate::execute::{query, table};
+use crate::requests::{Rejection, Request};
+use crate::session::{Outcome, Session, Transaction};
+use crate::sql::{self, Argument, IfExists, Name, ProcedureDefinition, Statement, Step};
+use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::Volatility;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{self, Expr, visit_expressions};
+use polder_catalog::{Error, Kind, ReadContext, Result, SqlState};
+use polder_log::store::{Attributes, EntryKind, MAIN};
+use polder_rows::Home;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+const CALL: &str = "CALL";
+
+/// `CREATE [OR REPLACE] PROCEDURE`.
+pub(super) async fn create(
+    session: &Session,
+    name: Name,
+    definition: ProcedureDefinition,
+    exists: IfExists,
+) -> Result<Outcome> {
+    let context = query::context(session);
+    let name = own_name(name)?;
+    let types = types(session, &definition).await?;
+    check(session, &context, &definition, &types).await?;
+    let mut defining = Defining::begin(session, &context).await?;
+    if defining.catalogs.procedures.contains_key(&name) {
+        match exists {
+            IfExists::Keep => return done("CREATE PROCEDURE"),
+            IfExists::Replace => {}
+            IfExists::Refuse => {
+                return Err(Error::fix(SqlState::DUPLICATE_FUNCTION, format!("procedure \"{name}\" exists already"))
+                    .with_hint("write CREATE OR REPLACE PROCEDURE"));
+            }
+        }
+    }
+    defining.catalogs.procedures.insert(name, definition);
+    defining.publish().await?;
+    done("CREATE PROCEDURE")
+}
+
+/// `DROP PROCEDURE`. Effects that are on their way to it find it gone.
+pub(super) async fn drop(session: &Session, name: Name, if_exists: bool) -> Result<Outcome> {
+    let context = query::context(session);
+    let mut defining = Defining::begin(session, &context).await?;
+    let name = own_name(name)?;
+    if defining.catalogs.procedures.remove(&name).is_none() {
+        return if if_exists { done("DROP PROCEDURE") } else { Err(missing(&name)) };
+    }
+    defining.publish().await?;
+    done("DROP PROCEDURE")
+}
+
+fn own_name(name: Name) -> Result<String> {
+    let parts: Vec<_> = name.0.iter().map(String::as_str).collect();
+    match parts[..] {
+        [procedure] | [PUBLIC, procedure] | [POLDER, PUBLIC, procedure] => Ok(procedure.to_string()),
+        _ => Err(Error::fix(SqlState::NOT_SUPPORTED, format!("a procedure cannot be made in \"{}\"", parts[0]))
+            .with_hint(format!("procedures live in {POLDER}.{PUBLIC}"))),
+    }
+}
+
+fn missing(name: &str) -> Error {
+    Error::fix(SqlState::NO_FUNCTION, format!("procedure \"{name}\" does not exist"))
+        .with_hint("polder.system.procedures lists them")
+}
+
+/// The types of the parameters.
+async fn types(session: &Session, definition: &ProcedureDefinition) -> Result<SchemaRef> {
+    let column = |(name, of): &(String, String)| match sql::expression(&format!("CAST(NULL AS {of})"))? {
+        Expr::Cast { data_type, .. } => Ok((name.clone(), data_type)),
+        _ => Err(Error::report("a type was read as something else")),
+    };
+    let columns = definition.parameters.iter().map(column).collect::<Result<Vec<_>>>()?;
+    table::types_of(session, columns).await
+}
+
+/// Refuses what could not be called, or would not be the same each time.
+async fn check(
+    session: &Session,
+    context: &ReadContext,
+    definition: &ProcedureDefinition,
+    types: &SchemaRef,
+) -> Result<()> {
+    let null = |((name, of), field): (&(String, String), &arrow::datatypes::FieldRef)| {
+        Argument::new(name, of, &ScalarValue::try_new_null(field.data_type()).map_err(Error::from_datafusion)?)
+    };
+    let nulls = definition.parameters.iter().zip(types.fields()).map(null).collect::<Result<Vec<_>>>()?;
+    for step in sql::steps(definition)? {
+        let (condition, statement) = match step {
+            Step::Assert { condition, .. } => (Some(condition), None),
+            Step::Write(statement) => (None, Some(*statement)),
+            Step::Emit { when, text } => (when, Some(sql::parse(&text)?)),
+        };
+        if let Some(condition) = condition {
+            refuse_volatile(&session.engine.0, &condition)?;
+            let query = sql::select_where(sql::bind_names_in(&condition, &nulls)?)?;
+            write::schema_of(session, context, &query).await?;
+        }
+        if let Some(statement) = statement {
+            refuse_volatile_in(&session.engine.0, &statement)?;
+            check_target(session, context, &statement)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_target(session: &Session, context: &ReadContext, statement: &Statement) -> Result<()> {
+    match statement {
+        Statement::Insert { table, .. }
+        | Statement::Update { table, .. }
+        | Statement::Delete { table, .. }
+        | Statement::Merge { table, .. } => match write::writable(session, table, context)? {
+            Writable::Table(table) if table.is_own() => Ok(()),
+            Writable::Table(_) | Writable::Topic(_) => {
+                Err(Error::fix(SqlState::NOT_SUPPORTED, "a procedure changes tables of Polder's own"))
+            }
+        },
+        // It may call itself, or what is still to be made.
+        _ => Ok(()),
+    }
+}
+
+fn refuse_volatile(engine: &Inner, tree: &impl ast::Visit) -> Result<()> {
+    let found = visit_expressions(tree, |expr| {
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let name = function.name.to_string().to_lowercase();
+        match engine.template.scalar_functions().get(&name).map(|known| known.signature().volatility) {
+            Some(Volatility::Immutable) | None => ControlFlow::Continue(()),
+            Some(_) => ControlFlow::Break(name),
+        }
+    });
+    match found {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(name) => {
+            Err(Error::fix(SqlState::NOT_SUPPORTED, format!("{name}() may be another value each time"))
+                .with_hint("a procedure is deterministic: give the value as an argument"))
+        }
+    }
+}
+
+fn refuse_volatile_in(engine: &Inner, statement: &Statement) -> Result<()> {
+    match statement {
+        Statement::Insert { query, .. } => match &query.0 {
+            datafusion::sql::parser::Statement::Statement(statement) => refuse_volatile(engine, statement.as_ref()),
+            _ => Ok(()),
+        },
+        Statement::Update { assignments, condition, .. } => {
+            assignments.iter().try_for_each(|(_, value)| refuse_volatile(engine, value))?;
+            condition.iter().try_for_each(|condition| refuse_volatile(engine, condition))
+        }
+        Statement::Delete { condition, .. } => {
+            condition.iter().try_for_each(|condition| refuse_volatile(engine, condition))
+        }
+        Statement::Merge { merge, .. } => {
+            refuse_volatile(engine, &merge.source)?;
+            refuse_volatile(engine, &merge.on)
+        }
+        Statement::Call { arguments, .. } => {
+            arguments.iter().try_for_each(|argument| refuse_volatile(engine, argument))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `CALL name(expression, ...)`.
+pub(super) async fn call(
+    session: &Session,
+    name: &Name,
+    arguments: &[Expr],
+    request: Option<Request>,
+) -> Result<Outcome> {
+    let engine = &session.engine;
+    let context = query::context(session);
+    let _guard = context.cancellation().clone().drop_guard();
+    let cause = session.position();
+    if let Some(before) = engine.0.commit.outcome(request.as_ref()).await? {
+        session.reached(&position([(MAIN.to_string(), before.shown)]));
+        return before.outcome.map(Outcome::Done).map_err(|rejection| rejection.error());
+    }
+    let program = Program::of_call(session, name, arguments).await?;
+    let mut attributes = request.as_ref().map(|request| request.attributes(CALL)).unwrap_or_default();
+    attributes.cause = effects::cause(&cause);
+    let run = Run { engine, context: &context, program: &program, attributes, request, origin: None };
+    match run.decide().await? {
+        Decided::Now { home, end, shown } => {
+            session.reached(&position([(MAIN.to_string(), shown)]));
+            if session.settings().waits_for_effects() {
+                engine.0.commit.effects().wait(home, end, &context).await?;
+                let shown = engine.0.commit.own().position();
+                session.reached(&shown);
+            }
+            done(CALL)
+        }
+        Decided::Before(tag) => done(&tag),
+    }
+}
+
+/// `REPLAY DEAD LETTERS [FOR name]`: one entry of `main` emits them again.
+pub(super) async fn replay(session: &Session, name: Option<Name>) -> Result<Outcome> {
+    let engine = &session.engine.0;
+    let context = query::context(session);
+    let commit = &engine.commit;
+    commit.tables().await?;
+    let wanted = name.and_then(|name| name.0.into_iter().next_back());
+    let (mut letters, mut emitted) = (Vec::new(), Vec::new());
+    for (_, letter) in commit.effects().dead() {
+        let Some(effect) = commit.effects().of(commit, &letter).await? else { continue };
+        let about = target_of(&sql::parse(&effect.statement)?);
+        if wanted.is_none() || about.is_some() && about == wanted {
+            letters.push(letter);
+            emitted.push(effect);
+        }
+    }
+    let tag = format!("REPLAY {}", letters.len());
+    if letters.is_empty() {
+        return done(&tag);
+    }
+    let mut draft = Draft::new(engine, EntryKind::REQUEST).await?;
+    draft.emit(emitted)?;
+    let (entry, _) = draft.finish()?;
+    let attributes = Attributes { origin: Some(effects::replay_of(&letters)), ..Attributes::default() };
+    let entry = entry.with_attributes(attributes);
+    let write = Write { entry, proposal: Default::default(), request: None, declined: None };
+    let (_, end) = commit.decide(write).await?;
+    if session.settings().waits_for_effects() {
+        commit.effects().wait(Home::Main, end.0, &context).await?;
+    }
+    done(&tag)
+}
+
+/// The table or procedure that a statement is about.
+fn target_of(statement: &Statement) -> Option<String> {
+    match statement {
+        Statement::Insert { table: name, .. }
+        | Statement::Update { table: name, .. }
+        | Statement::Delete { table: name, .. }
+        | Statement::Merge { table: name, .. }
+        | Statement::Call { name, .. } => name.0.last().cloned(),
+        _ => None,
+    }
+}
+
+/// Does the effects of one entry that are still to be done, one after the other. Each is done, or a dead letter.
+///
+/// # Errors
+/// The log's: they are still to be done.
+pub(crate) async fn apply(engine: &Engine, due: &Due) -> Result<()> {
+    for (number, effect) in &due.effects {
+        let origin = Origin { home: due.home, number: *number };
+        let session = engine.session();
+        let context = query::context(&session);
+        let program = Program::of_effect(&session, effect).await;
+        let attributes = Attributes {
+            request_id: due.attributes.request_id.clone(),
+            user: due.attributes.user.clone(),
+            origin: Some(origin.to_string()),
+            cause: [(effects::name_of(due.home), polder_log::store::Offset(due.end))].into(),
+            ..Attributes::default()
+        };
+        let program = match program {
+            Err(error) if error.kind() == Kind::Fix => Program::broken(&error),
+            program => program?,
+        };
+        let run = Run { engine, context: &context, program: &program, attributes, request: None, origin: Some(origin) };
+        match run.decide().await {
+            Ok(_) => {}
+            // It is in the log that it could not be done.
+            Err(error) if error.kind() == Kind::Fix => {
+                tracing::warn!(%origin, %error, "an effect is a dead letter");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Steps with the values of the names in them.
+struct Program {
+    steps: Vec<Step>,
+    arguments: Vec<Argument>,
+    /// Why they cannot be known.
+    broken: Option<Rejection>,
+}
+
+impl Program {
+    fn broken(error: &Error) -> Self {
+        Self { steps: Vec::new(), arguments: Vec::new(), broken: Some(Rejection::of(error)) }
+    }
+
+    async fn of_call(session: &Session, name: &Name, arguments: &[Expr]) -> Result<Self> {
+        let catalogs = session.engine.0.catalogs();
+        let name = own_name(name.clone())?;
+        let definition = catalogs.procedures.get(&name).ok_or_else(|| missing(&name))?;
+        if arguments.len() != definition.parameters.len() {
+            let parameters: Vec<_> = definition.parameters.iter().map(|(name, of)| format!("{name} {of}")).collect();
+            let message = format!("procedure \"{name}\" does not take {} arguments", arguments.len());
+            return Err(
+                Error::fix(SqlState::NO_FUNCTION, message).with_hint(format!("it takes ({})", parameters.join(", ")))
+            );
+        }
+        let mut values = Vec::new();
+        for ((name, of), argument) in definition.parameters.iter().zip(arguments) {
+            let cast = sql::expression(&format!("CAST(NULL AS {of})"))?;
+            let Expr::Cast { kind, data_type, format, array, .. } = cast else {
+                return Err(Error::report("a type was read as something else"));
+            };
+            let cast = Expr::Cast { kind, expr: Box::new(argument.clone()), data_type, format, array };
+            let value = value_of(session, cast).await.map_err(|error| error.at(format!("argument {name}")))?;
+            values.push(Argument::new(name, of, &value)?);
+        }
+        Ok(Self { steps: sql::steps(definition)?, arguments: values, broken: None })
+    }
+
+    async fn of_effect(session: &Session, effect: &Effect) -> Result<Self> {
+        let statement = sql::bind_names(&sql::parse(&effect.statement)?, &effect.arguments)?;
+        match &statement {
+            Statement::Call { name, arguments } => Self::of_call(session, name, arguments).await,
+            _ => Ok(Self { steps: vec![Step::Write(Box::new(statement))], arguments: Vec::new(), broken: None }),
+        }
+    }
+}
+
+/// The value of an expression without columns.
+async fn value_of(session: &Session, expr: Expr) -> Result<ScalarValue> {
+    let query = sql::select(expr)?;
+    let Outcome::Rows(rows) = query::run(session, &query).await? else {
+        return Err(Error::report("a query without rows"));
+    };
+    let batches = rows.collect().await?;
+    let batch = batches.iter().find(|batch| batch.num_rows() > 0);
+    let batch = batch.ok_or_else(|| Error::report("an expression without a value"))?;
+    ScalarValue::try_from_array(batch.column(0), 0).map_err(Error::from_datafusion)
+}
+
+/// One request on its way to be decided.
+struct Run<'a> {
+    engine: &'a Engine,
+    context: &'a ReadContext,
+    program: &'a Program,
+    attributes: Attributes,
+    request: Option<Request>,
+    origin: Option<Origin>,
+}
+
+/// What became of it.
+enum Decided {
+    /// It is in the log.
+    Now { home: Home, end: u64, shown: polder_log::store::Offset },
+    /// It was before.
+    Before(String),
+}
+
+/// After so many tries in vain a request has the tables for itself.
+const DISTURBED_MAX: u32 = 8;
+const PAUSE_MIN: Duration = Duration::from_micros(100);
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+impl Run<'_> {
+    /// Does the steps until what they have read still holds when the log decides.
+    ///
+    /// # Errors
+    /// Why it is declined, which is in the log then; those of the log.
+    async fn decide(&self) -> Result<Decided> {
+        let (mut pause, mut disturbed) = (PAUSE_MIN, 0);
+        loop {
+            match self.attempt(disturbed >= DISTURBED_MAX).await {
+                Err(error) if error.state() == SqlState::SERIALIZATION => {
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        error = self.context.stopped() => return Err(error),
+                    }
+                    pause = (pause * 2).min(PAUSE_MAX);
+                    disturbed += 1;
+                }
+                decided => return decided,
+            }
+        }
+    }
+
+    async fn attempt(&self, alone: bool) -> Result<Decided> {
+        let engine = &self.engine.0;
+        let _gate = write::Gate::enter(engine, alone, self.context).await?;
+        let view = Arc::new(engine.commit.tables().await?.begin_newest());
+        let inner = self.engine.session();
+        inner.set_transaction(Some(Transaction::new(Arc::clone(&view), false, None, None)));
+        let (declined, effects) = match self.steps(&inner).await {
+            Ok(effects) => (None, effects),
+            Err(error) if error.kind() == Kind::Fix => (Some(error), Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let transaction = inner.set_transaction(None).ok_or_else(|| Error::report("a transaction went missing"))?;
+        let changes = if declined.is_none() { transaction.finish().0 } else { Vec::new() };
+        let emits = !effects.is_empty();
+        let kind = if emits { EntryKind::REQUEST } else { EntryKind::DATA };
+        let mut draft = Draft::new(engine, kind).await?;
+        if emits {
+            draft.emit(effects)?;
+        }
+        for change in changes {
+            draft.add(&change.table, &change.rows, change.weights)?;
+        }
+        let (mut entry, changes) = draft.finish()?;
+        if entry.record_count() == 0 {
+            entry = outcome_entry()?;
+        }
+        entry = entry.with_attributes(self.attributes.clone());
+        let proposal = engine.commit.propose(Vec::new(), &changes, Some(view.reads().clone())).await;
+        // Where its rows are cannot be told: `main` says why.
+        let (proposal, declined) = match proposal {
+            Ok(proposal) => (proposal, declined),
+            Err(error) if error.kind() == Kind::Fix => (Default::default(), declined.or(Some(error))),
+            Err(error) => return Err(error),
+        };
+        let effect = self.origin.map(|origin| (origin.home, origin.number));
+        let proposal = proposal.with_effect(effect);
+        let home = proposal.home();
+        let write = Write { entry, proposal, request: self.request.clone(), declined };
+        let (committed, end) = engine.commit.decide(write).await?;
+        match committed {
+            Committed::Now(shown) => Ok(Decided::Now { home, end: end.0, shown }),
+            Committed::Before(before) => before.outcome.map(Decided::Before).map_err(|rejection| rejection.error()),
+        }
+    }
+
+    /// What the steps emit.
+    async fn steps(&self, session: &Session) -> Result<Vec<Effect>> {
+        if let Some(error) = &self.program.broken {
+            return Err(error.error());
+        }
+        let arguments = &self.program.arguments;
+        let mut effects = Vec::new();
+        for step in &self.program.steps {
+            match step {
+                Step::Assert { condition, message } => {
+                    if !self.is_true(session, condition).await? {
+                        let message = message.clone().unwrap_or_else(|| format!("assertion failed: {condition}"));
+                        return Err(Error::fix(SqlState::ASSERTION, message));
+                    }
+                }
+                Step::Write(statement) => {
+                    let bound = sql::bind_names(statement, arguments)?;
+                    Box::pin(super::statement(session, bound, None)).await?;
+                }
+                Step::Emit { when, text } => {
+                    let wanted = match when {
+                        Some(when) => self.is_true(session, when).await?,
+                        None => true,
+                    };
+                    if wanted {
+                        effects.push(Effect { statement: text.clone(), arguments: arguments.clone() });
+                    }
+                }
+            }
+        }
+        Ok(effects)
+    }
+
+    async fn is_true(&self, session: &Session, condition: &Expr) -> Result<bool> {
+        let condition = sql::bind_names_in(condition, &self.program.arguments)?;
+        let Outcome::Rows(rows) = query::run(session, &sql::select_where(condition)?).await? else {
+            return Err(Error::report("a query without rows"));
+        };
+        Ok(rows.collect().await?.iter().any(|batch| batch.num_rows() > 0))
+    }
+}
