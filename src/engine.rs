@@ -74,7 +74,7 @@ pub(crate) struct Inner {
     /// Removes what topics no longer keep; ends with the engine.
     _retention: AbortOnDropHandle<()>,
     /// Writes checkpoints of the tables; ends with the engine.
-    _checkpoints: AbortOnDropHandle<()>,
+    checkpointing: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// The folder of the checkpoint of the tables, beside the log.
@@ -174,7 +174,7 @@ impl EngineBuilder {
             directory,
             temporary,
             _retention: retain::start(Weak::clone(engine)),
-            _checkpoints: checkpoint::start(Weak::clone(engine)),
+            checkpointing: Mutex::new(Some(checkpoint::start(Weak::clone(engine)))),
         }));
         engine.0.follow().await?;
         engine.0.fill_tables();
@@ -215,6 +215,12 @@ impl Engine {
         run::finish(&self).await;
         self.0.detached.close();
         self.0.detached.wait().await;
+        let checkpointing = self.0.checkpointing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(checkpointing) = checkpointing {
+            checkpointing.abort();
+            // It has been told to end, and does.
+            let _ = checkpointing.await;
+        }
         if let Err(error) = checkpoint::write_if_due(&self.0).await {
             tracing::warn!(%error, "could not write a checkpoint of the tables; the log has all of it");
         }

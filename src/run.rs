@@ -3,6 +3,7 @@
 use crate::engine::{Engine, Inner};
 use crate::execute;
 use polder_catalog::Result;
+use polder_log::store::Offset;
 use polder_rows::Home;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -17,9 +18,9 @@ const FINISH_MAX: Duration = Duration::from_secs(5);
 /// Starts, until the engine is closed or dropped.
 pub(crate) fn start(engine: &Engine) {
     let (mut told, closing) = (engine.0.commit.effects().told(), engine.0.closing.clone());
-    let engine = Arc::downgrade(&engine.0);
+    let (detached, engine) = (engine.0.detached.clone(), Arc::downgrade(&engine.0));
     let running = Arc::new(Mutex::new(BTreeSet::new()));
-    tokio::spawn(async move {
+    detached.spawn(async move {
         loop {
             let Some(upgraded) = engine.upgrade() else { return };
             for home in upgraded.commit.effects().homes() {
@@ -75,6 +76,8 @@ async fn next(engine: &Engine, home: Home) -> Result<bool> {
     // What the tables do not show yet is not known either.
     commit.tables().await?;
     let Some(due) = commit.effects().next(commit, home).await? else { return Ok(false) };
+    // An epoch that has an effect has what it is the effect of, however long it takes to look at all shards.
+    commit.shown(home, Offset(due.end)).await?;
     execute::apply(engine, &due).await?;
     commit.show_all().await?;
     commit.effects().done(home, due.end);

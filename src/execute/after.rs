@@ -20,6 +20,23 @@ struct After {
 /// PD002 if it takes longer than `read_after_timeout`, 22023 for a token of another log; the context's, if that ends first.
 pub(super) async fn wait(session: &Session, context: &ReadContext) -> Result<()> {
     let Some((token, timeout)) = session.settings().read_after() else { return Ok(()) };
+    let position = durable(session, &token, timeout, context).await?;
+    context.shared(&CatalogName::new(POLDER), || Some(After { position, timeout }));
+    Ok(())
+}
+
+/// Waits until the log has what the writes of the session come after, if it says so; the session has reached it then.
+///
+/// # Errors
+/// As [`wait`].
+pub(super) async fn cause(session: &Session, context: &ReadContext) -> Result<()> {
+    let Some((token, timeout)) = session.settings().caused_by() else { return Ok(()) };
+    let position = durable(session, &token, timeout, context).await?;
+    session.reached(&position);
+    Ok(())
+}
+
+async fn durable(session: &Session, token: &str, timeout: Duration, context: &ReadContext) -> Result<Position> {
     let position: Position = token.parse()?;
     let log = session.engine.0.commit.log().await?;
     let durable = async {
@@ -33,9 +50,8 @@ pub(super) async fn wait(session: &Session, context: &ReadContext) -> Result<()>
         }
         Ok(())
     };
-    within(timeout, &token, context, durable).await?;
-    context.shared(&CatalogName::new(POLDER), || Some(After { position, timeout }));
-    Ok(())
+    within(timeout, token, context, durable).await?;
+    Ok(position)
 }
 
 /// Waits until a catalog that follows the log reflects what the statement reads after.

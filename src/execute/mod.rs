@@ -28,6 +28,9 @@ use polder_catalog::Result;
 /// Runs one statement, under the name that its client gave it. Each verb has a future of its own on the heap, so that none pays
 /// for the largest.
 pub(crate) async fn statement(session: &Session, statement: Statement, request: Option<Request>) -> Result<Outcome> {
+    if statement.writes() && session.settings().caused_by().is_some() {
+        after::cause(session, &query::context(session)).await?;
+    }
     match statement {
         Statement::Query(query) => query::run(session, &query).await,
         Statement::Explain { query, analyze, verbose } => query::explain(session, &query, analyze, verbose).await,

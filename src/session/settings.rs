@@ -33,7 +33,18 @@ pub(crate) const SPECS: &[OptionSpec] = &[
         OptionKind::Text,
         "A token of `SHOW POSITION`: reads wait until all that they touch reflects it, so that what was written there is seen here.",
     ),
-    OptionSpec::new("read_after_timeout", OptionKind::Duration, "How long a read waits for `read_after`.").default("10s"),
+    OptionSpec::new(
+        "caused_by",
+        OptionKind::Text,
+        "A token of `SHOW POSITION`: what is written comes after it, beside all that the session has read and written itself. A write \
+         waits until the log has it.",
+    ),
+    OptionSpec::new(
+        "read_after_timeout",
+        OptionKind::Duration,
+        "How long a read waits for `read_after`, and a write for `caused_by`.",
+    )
+    .default("10s"),
     OptionSpec::new("statement_timeout", OptionKind::Duration, "How long a statement may run; `0s` for no limit.")
         .default("0s"),
 ];
@@ -84,6 +95,12 @@ impl Settings {
     /// What reads wait for, and how long.
     pub(crate) fn read_after(&self) -> Option<(String, Duration)> {
         let token = self.values.get("read_after").filter(|token| !token.is_empty())?;
+        Some((token.clone(), self.options().duration("read_after_timeout").unwrap_or_default()))
+    }
+
+    /// What writes come after, and how long they wait for it.
+    pub(crate) fn caused_by(&self) -> Option<(String, Duration)> {
+        let token = self.values.get("caused_by").filter(|token| !token.is_empty())?;
         Some((token.clone(), self.options().duration("read_after_timeout").unwrap_or_default()))
     }
 
