@@ -8,6 +8,7 @@ mod commands;
 mod demo;
 mod documents;
 mod examples;
+mod faults;
 mod interrupt;
 mod killed;
 mod log;

@@ -20,7 +20,7 @@ const ACCOUNTS: i64 = 12;
 const BALANCE: i64 = 100;
 const CLIENTS: usize = 8;
 const PAYMENTS: usize = 12;
-const ROUNDS: u64 = 3;
+const ROUNDS: u64 = 2;
 
 /// The book's payment: source, target and fees lie in three shards. What leaves an account is written down beside it, and so is
 /// what arrives, so that what is under way can be told.
