@@ -3,10 +3,11 @@
 //! They may lag, and be lost: what they do not have is read from the log. So nobody waits for one, and the only sync that a
 //! commit waits for is the log's.
 
-use crate::commit::{Ledger, position, table_shard};
+use crate::commit::{Ledger, position};
 use crate::effects::{DeadLetter, Effects};
 use crate::engine::Inner;
 use crate::follow;
+use crate::home::table_shard;
 use polder_catalog::{Error, Position, Result, ShardName};
 use polder_log::store::Offset;
 use polder_rows::{Home, RowsSource};

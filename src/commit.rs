@@ -6,6 +6,7 @@
 use crate::definitions::{Change, POLDER, TableDefinition, dataset_id, definitions_in, entry_of};
 use crate::effects::Effects;
 use crate::epoch;
+use crate::home::{NO_DATASET, table_shard};
 use crate::requests::{self, Before, Found, Rejection, Request, Requests};
 use futures::future::BoxFuture;
 use polder_catalog::{
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// command line write none.
 pub(crate) struct Commit {
     folder: PathBuf,
+    options: LogOptions,
     log: tokio::sync::OnceCell<Arc<Log>>,
     tables: Arc<RowsSource>,
     requests: Arc<Requests>,
@@ -43,21 +45,23 @@ pub(crate) struct Ledger {
     pub(crate) requests: Arc<Requests>,
 }
 
-/// Fills the tables and the requests with what a shard has, when they are first needed.
-pub(crate) type Fill = Box<dyn Fn(Ledger) -> BoxFuture<'static, Result<()>> + Send + Sync>;
-
-/// The shard over which tables are spread, by its number.
-pub(crate) fn table_shard(at: u32) -> String {
-    format!("{TABLES}-{at}")
+impl Ledger {
+    /// Forgets what was decided and the log did not take: it has so many entries now, and this is called before the next one. Who
+    /// would look at the number of entries alone would take what failed for the one that came in its place.
+    fn take_back(&self, tables: &RowsSource, end: DurableEnd) -> store::Result<()> {
+        self.requests.take_back(end.entries.0);
+        tables.take_back(self.home, end.entries.0).map_err(|error| store::Error::declined(error.to_string()))
+    }
 }
 
-/// A topic's shards have its id in their names, too.
-const TABLES: &str = "tables";
+/// Fills the tables and the requests with what a shard has, when they are first needed.
+pub(crate) type Fill = Box<dyn Fn(Ledger) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
 impl Commit {
     /// Of a folder, with what is made of the log.
     pub(crate) fn new(
         folder: PathBuf,
+        options: LogOptions,
         tables: Arc<RowsSource>,
         requests: Arc<Requests>,
         effects: Arc<Effects>,
@@ -65,6 +69,7 @@ impl Commit {
     ) -> Self {
         Self {
             folder,
+            options,
             log: Default::default(),
             tables,
             requests,
@@ -80,8 +85,8 @@ impl Commit {
     /// The log, made if it is not there.
     pub(crate) async fn log(&self) -> Result<&Arc<Log>> {
         let open = || async {
-            let folder = self.folder.clone();
-            let opened = tokio::task::spawn_blocking(move || Log::open(folder, LogOptions::default()));
+            let (folder, options) = (self.folder.clone(), self.options.clone());
+            let opened = tokio::task::spawn_blocking(move || Log::open(folder, options));
             let opened = opened.await.map_err(|error| Error::report("opening the log failed").with_source(error))?;
             opened.map(Arc::new).map_err(log_error)
         };
@@ -287,7 +292,12 @@ impl Commit {
         request: Option<Request>,
     ) -> Result<Committed> {
         if proposal.is_empty() && request.is_none() {
-            let appended = self.log().await?.main().append_async(entry).await.await;
+            let (ledger, tables, bytes) =
+                (self.ledger_of_main().await?, Arc::clone(&self.tables), entry.memory_bytes());
+            let main = ledger.shard.clone();
+            // Also an entry that decides nothing comes behind what the log did not take.
+            let decide = move |end: DurableEnd| ledger.take_back(&tables, end).map(|()| entry);
+            let appended = main.append_decided(bytes, decide).await.await;
             return Ok(Committed::Now(appended.map_err(log_error)?.end_offset()));
         }
         let write = Write { entry, proposal, request, declined: None };
@@ -313,6 +323,7 @@ impl Commit {
     async fn append(&self, ledger: &Ledger, write: Write) -> Result<Committed> {
         let Write { entry, proposal, request, declined } = write;
         let (verdict, bytes, emits) = (Verdict::default(), entry.memory_bytes(), entry.kind() == EntryKind::REQUEST);
+        let effect = proposal.is_effect().then(|| entry.attributes().clone());
         let deciding = Deciding {
             ledger: ledger.clone(),
             tables: Arc::clone(&self.tables),
@@ -325,7 +336,14 @@ impl Commit {
         let appended = ledger.shard.append_decided(bytes, move |end| deciding.decide(end, entry)).await.await;
         match verdict.take() {
             // Whoever is told that a key is taken can rely on it, so the entry that says so is durable, too.
-            Some(Refused::ByConstraint(error)) => appended.map_err(log_error).and(Err(error)),
+            Some(Refused::ByConstraint(error)) => {
+                let appended = appended.map_err(log_error)?;
+                if let Some(attributes) = effect {
+                    let (time, end) = (appended.commit_time, appended.end_offset().0);
+                    self.effects.died(ledger.home, &attributes, time, end, &Rejection::of(&error));
+                }
+                Err(error)
+            }
             Some(Refused::NoEntry(error)) => Err(error),
             // It was in the same group, which may have failed since.
             Some(Refused::Known) => match self.outcome(request.as_ref()).await? {
@@ -378,8 +396,10 @@ impl Commit {
     }
 
     async fn mint(&self) -> Result<()> {
-        let (main, shards, tables) = (self.log().await?.main(), self.shards(), Arc::clone(&self.tables));
+        let (ledger, shards, tables) = (self.ledger_of_main().await?, self.shards(), Arc::clone(&self.tables));
+        let main = ledger.shard.clone();
         let decide = move |end: DurableEnd| {
+            ledger.take_back(&tables, end)?;
             let epoch = tables.epoch(|at| {
                 let end = shards.get(at as usize).map(|ledger| ledger.shard.end());
                 end.map_or((0, 0), |end| (end.entries.0, end.offset.0))
@@ -509,7 +529,8 @@ impl Verdict {
 impl Deciding {
     /// The entry that the log takes: this one, one that says why not, or none.
     fn decide(mut self, end: DurableEnd, entry: NewEntry) -> store::Result<NewEntry> {
-        let known = self.request.as_ref().map(|request| self.ledger.requests.decide(end.entries.0, request));
+        self.ledger.take_back(&self.tables, end)?;
+        let known = self.request.as_ref().map(|request| self.ledger.requests.decide(request));
         match known {
             Some(Err(error)) => return self.none(Refused::NoEntry(error)),
             Some(Ok(Some(_))) => return self.none(Refused::Known),
@@ -554,10 +575,6 @@ impl Deciding {
     fn reject(&self, end: DurableEnd, of: &NewEntry, error: Error) -> store::Result<NewEntry> {
         let rejection = Rejection::of(&error);
         let entry = rejection_entry(&rejection, of)?;
-        if self.proposal.is_effect() {
-            let end_offset = end.offset + entry.record_count();
-            self.effects.died(self.ledger.home, entry.attributes(), end.time, end_offset.0, &rejection);
-        }
         self.note(end, end.offset + entry.record_count(), Err(rejection));
         self.verdict.set(Refused::ByConstraint(error));
         Ok(entry)
@@ -573,9 +590,6 @@ impl Deciding {
         }
     }
 }
-
-/// The dataset whose records are rejections and outcomes; no table has it.
-pub(crate) const NO_DATASET: u64 = 0;
 
 fn rejection_entry(rejection: &Rejection, of: &NewEntry) -> store::Result<NewEntry> {
     let attributes = Attributes { outcome: None, ..of.attributes().clone() };

@@ -11,11 +11,11 @@
 //! where it was and nothing is done twice. An effect that cannot be done, such as one that breaks a constraint, becomes an entry
 //! that says so: a dead letter.
 
-use crate::commit::{Commit, Ledger, NO_DATASET, log_error, table_shard};
+use crate::home::{NO_DATASET, home_of, name_of};
 use crate::requests::Rejection;
 use crate::sql::Argument;
-use polder_catalog::{Error, Kind, Position, ReadContext, Result, SqlState};
-use polder_log::store::{self, Attributes, Cause, CommitTime, Entry, EntryHeader, EntryKind, MAIN, NewEntry, Offset};
+use polder_catalog::{Position, ReadContext, Result};
+use polder_log::store::{self, Attributes, Cause, CommitTime, Entry, EntryHeader, EntryKind, NewEntry, Offset};
 use polder_rows::{EffectNumber, Home};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,7 +46,11 @@ pub(crate) fn emit(entry: &mut NewEntry, effects: Vec<Effect>) -> store::Result<
     entry.add_bytes(NO_DATASET, &serde_json::to_vec(&record).expect("texts serialize"))
 }
 
-fn effects_of(entry: &Entry) -> Result<Vec<Effect>, String> {
+/// What an entry emits.
+///
+/// # Errors
+/// In words, if it cannot be read.
+pub(crate) fn effects_of(entry: &Entry) -> Result<Vec<Effect>, String> {
     let part = entry.parts().next().ok_or("a request without effects")?.map_err(|error| error.to_string())?;
     let record: Record = serde_json::from_slice(&part.payload).map_err(|error| error.to_string())?;
     match record.format > FORMAT {
@@ -77,22 +81,6 @@ impl FromStr for Origin {
         let number = EffectNumber { end: end.parse().map_err(|_| ())?, place: place.parse().map_err(|_| ())? };
         Ok(Self { home: home_of(shard).ok_or(())?, number })
     }
-}
-
-/// The shard of a home.
-pub(crate) fn name_of(home: Home) -> String {
-    match home {
-        Home::Main => MAIN.to_string(),
-        Home::Shard(at) => table_shard(at),
-    }
-}
-
-fn home_of(shard: &str) -> Option<Home> {
-    if shard == MAIN {
-        return Some(Home::Main);
-    }
-    let at = shard.rsplit_once('-')?.1.parse().ok()?;
-    (table_shard(at) == shard).then_some(Home::Shard(at))
 }
 
 /// An effect that could not be done.
@@ -177,14 +165,6 @@ impl Effects {
         }
     }
 
-    /// The effect that a dead letter is, if its entry is kept.
-    pub(crate) async fn of(&self, commit: &Commit, letter: &DeadLetter) -> Result<Option<Effect>> {
-        let Ok(Origin { home, number }) = letter.origin.parse::<Origin>() else { return Ok(None) };
-        let read = read(commit, home, number.end).await?;
-        let place = usize::try_from(number.place).unwrap_or(usize::MAX);
-        Ok(read.and_then(|(effects, _)| effects.into_iter().nth(place.checked_sub(1)?)))
-    }
-
     /// The effects that could not be done, with the shard that says so.
     pub(crate) fn dead(&self) -> Vec<(Home, DeadLetter)> {
         let inner = self.lock();
@@ -245,43 +225,16 @@ impl Effects {
         inner.dead.insert(home, dead);
     }
 
-    /// The oldest entry of a home whose effects are still to be done, with those that are; none if it is not durable yet.
-    pub(crate) async fn next(&self, commit: &Commit, home: Home) -> Result<Option<Due>> {
-        let Ledger { shard, .. } = commit.ledger(home).await?;
-        let durable = shard.end().offset.0;
-        let oldest = self.lock().pending.keys().find(|(known, _)| *known == home).map(|(_, end)| *end);
-        let Some(end) = oldest.filter(|end| *end <= durable) else { return Ok(None) };
-        let read = read(commit, home, end).await?;
-        let Some((effects, attributes)) = read else {
-            return Ok(Some(Due { home, end, attributes: Attributes::default(), effects: Vec::new() }));
-        };
-        let newest = commit.own().applied(home);
-        let numbered = (1..).zip(effects).map(|(place, effect)| (EffectNumber { end, place }, effect));
-        let effects = numbered.filter(|(number, _)| *number > newest).collect();
-        Ok(Some(Due { home, end, attributes, effects }))
+    /// The oldest entry of a home whose effects are still to be done, by its end, if it is durable: the shard ends there.
+    pub(crate) fn oldest(&self, home: Home, durable: u64) -> Option<u64> {
+        let inner = self.lock();
+        let oldest = inner.pending.keys().find(|(known, _)| *known == home).map(|(_, end)| *end);
+        oldest.filter(|end| *end <= durable)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The effects of an entry, and what its header says; none if the log has not taken what was announced.
-async fn read(commit: &Commit, home: Home, end: u64) -> Result<Option<(Vec<Effect>, Attributes)>> {
-    let Ledger { shard, .. } = commit.ledger(home).await?;
-    let read = tokio::task::spawn_blocking(move || {
-        let mut entries = shard.read(Offset(end.saturating_sub(1))..Offset(end)).map_err(log_error)?;
-        let Some(entry) = entries.next().transpose().map_err(log_error)? else { return Ok(None) };
-        if entry.header().kind != EntryKind::REQUEST || entry.header().end_offset().0 != end {
-            return Ok(None);
-        }
-        let effects = effects_of(&entry).map_err(|detail| {
-            let message = format!("entry {} of shard {} cannot be read", entry.header().number.0, shard.name());
-            Error::new(Kind::Repair, SqlState::DAMAGED, message).with_detail(detail)
-        })?;
-        Ok(Some((effects, entry.header().attributes.clone())))
-    });
-    read.await.map_err(|error| Error::report("reading effects ended in a panic").with_source(error))?
 }
 
 /// The origin of an entry that emits dead letters again.
@@ -291,15 +244,6 @@ pub(crate) fn replay_of(letters: &[DeadLetter]) -> String {
 }
 
 const REPLAY: &str = "replay of ";
-
-/// The effects of one entry that are still to be done.
-pub(crate) struct Due {
-    pub(crate) home: Home,
-    pub(crate) end: u64,
-    /// Of the entry.
-    pub(crate) attributes: Attributes,
-    pub(crate) effects: Vec<(EffectNumber, Effect)>,
-}
 
 /// What a session had read and written, as the header of an entry has it.
 pub(crate) fn cause(position: &Position) -> Cause {

@@ -22,7 +22,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use futures::FutureExt;
 use polder_catalog::{CatalogName, Connector, Error, Kind, ReadContext, Registry, Result, Source, SqlState};
 use polder_log::LogSource;
-use polder_log::store::{Attributes, Offset};
+use polder_log::store::{Attributes, LogOptions, Offset};
 use polder_rows::RowsSource;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -86,6 +86,7 @@ pub struct EngineBuilder {
     directory: Option<PathBuf>,
     config: Config,
     local_files: bool,
+    log: LogOptions,
 }
 
 impl EngineBuilder {
@@ -107,6 +108,13 @@ impl EngineBuilder {
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// How the log is opened, on another disk perhaps.
+    #[cfg(test)]
+    pub(crate) fn log_options(mut self, log: LogOptions) -> Self {
+        self.log = log;
         self
     }
 
@@ -148,7 +156,7 @@ impl EngineBuilder {
         let template = plan::template(&self.config, &runtime, functions)?;
         let checkpoints = self.config.engine.checkpoint_records.unwrap_or(RECORDS);
         let checkpoints = Arc::new(Checkpoints::new(directory.join(CHECKPOINT), checkpoints));
-        let commit = commit(store.log_folder(), self.config.engine.requests_kept()?, &checkpoints);
+        let commit = commit(store.log_folder(), self.log, self.config.engine.requests_kept()?, &checkpoints);
         let catalogs = attach_all(&registry, &store, &commit, &self.config).await?;
         let datasets = AtomicU64::new(catalogs.last_dataset);
         let engine = Engine(Arc::new_cyclic(|engine| Inner {
@@ -187,7 +195,13 @@ impl EngineBuilder {
 impl Engine {
     /// Starts building an engine with the connectors that come with Polder.
     pub fn builder() -> EngineBuilder {
-        EngineBuilder { connectors: Vec::new(), directory: None, config: Config::default(), local_files: false }
+        EngineBuilder {
+            connectors: Vec::new(),
+            directory: None,
+            config: Config::default(),
+            local_files: false,
+            log: LogOptions::default(),
+        }
     }
 
     /// A new session with default settings.
@@ -213,14 +227,7 @@ impl Engine {
     /// Stops what follows the log, and closes what is open at the sources.
     pub async fn close(self) -> Result<()> {
         run::finish(&self).await;
-        self.0.detached.close();
-        self.0.detached.wait().await;
-        let checkpointing = self.0.checkpointing.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(checkpointing) = checkpointing {
-            checkpointing.abort();
-            // It has been told to end, and does.
-            let _ = checkpointing.await;
-        }
+        self.0.stop().await;
         if let Err(error) = checkpoint::write_if_due(&self.0).await {
             tracing::warn!(%error, "could not write a checkpoint of the tables; the log has all of it");
         }
@@ -249,6 +256,19 @@ impl Inner {
 }
 
 impl Inner {
+    /// Ends what runs in the background, once it is at a place where it can end.
+    pub(crate) async fn stop(&self) {
+        self.closing.cancel();
+        self.detached.close();
+        self.detached.wait().await;
+        let checkpointing = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(checkpointing) = checkpointing {
+            checkpointing.abort();
+            // It has been told to end, and does.
+            let _ = checkpointing.await;
+        }
+    }
+
     /// Starts to fill Polder's own tables, if there are any; who needs them waits, and hears what fails.
     fn fill_tables(self: &Arc<Self>) {
         if self.catalogs().tables.values().any(TableDefinition::is_own) {
@@ -357,7 +377,7 @@ impl Inner {
 }
 
 /// The write path of a data directory, with what is made of its log.
-fn commit(log: PathBuf, requests_kept: Duration, checkpoints: &Arc<Checkpoints>) -> Commit {
+fn commit(log: PathBuf, options: LogOptions, requests_kept: Duration, checkpoints: &Arc<Checkpoints>) -> Commit {
     let tables = Arc::new(RowsSource::new(CatalogName::new(POLDER)));
     let requests = Arc::new(Requests::new(requests_kept));
     let effects = Arc::new(Effects::default());
@@ -366,7 +386,7 @@ fn commit(log: PathBuf, requests_kept: Duration, checkpoints: &Arc<Checkpoints>)
         let (tables, effects, checkpoints) = filled.clone();
         checkpoint::fill(ledger, tables, effects, checkpoints).boxed()
     };
-    Commit::new(log, tables, requests, effects, Box::new(fill))
+    Commit::new(log, options, tables, requests, effects, Box::new(fill))
 }
 
 /// Whether a shard was made for a topic that was once defined: `NAME-ID-NUMBER`, with an id that was given out. One with a

@@ -13,7 +13,7 @@
 //! A write to a shard is answered when an epoch has it. So what its client reads, writes and causes comes after it,
 //! and an epoch never has an entry without what caused it.
 
-use crate::commit::{NO_DATASET, table_shard};
+use crate::home::{NO_DATASET, table_shard};
 use polder_log::store::{self, Entry, EntryKind, NewEntry};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

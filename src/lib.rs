@@ -29,6 +29,7 @@ mod catalogs;
 mod follow;
 mod checkpoint;
 mod effects;
+mod home;
 mod epoch;
 mod run;
 mod past;

@@ -154,15 +154,18 @@ impl Requests {
         Self { inner: Mutex::default(), kept, told: watch::Sender::new(()) }
     }
 
-    /// Whether a request is in the log already: the outcome of then. Called in the order of the log, which has so many
-    /// entries now.
+    /// Forgets what the log did not take: it has so many entries, before the next one.
+    pub(crate) fn take_back(&self, entries: u64) {
+        self.lock().take_back(entries);
+    }
+
+    /// Whether a request is in the log already, or about to be: the outcome of then. Called in the order of the log, after
+    /// [`take_back`](Self::take_back).
     ///
     /// # Errors
     /// PD001 if the id was another statement's.
-    pub(crate) fn decide(&self, entries: u64, request: &Request) -> Result<Option<(Outcome, Offset)>> {
-        let mut inner = self.lock();
-        inner.take_back(entries);
-        inner.find(request)
+    pub(crate) fn decide(&self, request: &Request) -> Result<Option<(Outcome, Offset)>> {
+        self.lock().find(request)
     }
 
     /// Notes what was decided about a request, after [`decide`](Self::decide).

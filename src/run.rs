@@ -1,10 +1,12 @@
 //! Does the effects of requests, as they come: one task for each shard that has any.
 
+use crate::commit::{Commit, Ledger, log_error};
+use crate::effects::{DeadLetter, Effect, Origin, effects_of};
 use crate::engine::{Engine, Inner};
 use crate::execute;
-use polder_catalog::Result;
-use polder_log::store::Offset;
-use polder_rows::Home;
+use polder_catalog::{Error, Kind, Result, SqlState};
+use polder_log::store::{Attributes, EntryKind, Offset};
+use polder_rows::{EffectNumber, Home};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -53,7 +55,8 @@ fn lock(running: &Mutex<BTreeSet<Home>>) -> std::sync::MutexGuard<'_, BTreeSet<H
 async fn drain(engine: &Weak<Inner>, home: Home) {
     loop {
         let Some(engine) = engine.upgrade().map(Engine) else { return };
-        if engine.0.closing.is_cancelled() {
+        let closing = engine.0.closing.clone();
+        if closing.is_cancelled() {
             return;
         }
         match next(&engine, home).await {
@@ -61,9 +64,10 @@ async fn drain(engine: &Weak<Inner>, home: Home) {
             Ok(false) => return,
             Err(error) => {
                 tracing::warn!(%error, "effects could not be done; they are tried again");
+                drop(engine);
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}
-                    () = engine.0.closing.cancelled() => return,
+                    () = closing.cancelled() => return,
                 }
             }
         }
@@ -75,7 +79,7 @@ async fn next(engine: &Engine, home: Home) -> Result<bool> {
     let commit = &engine.0.commit;
     // What the tables do not show yet is not known either.
     commit.tables().await?;
-    let Some(due) = commit.effects().next(commit, home).await? else { return Ok(false) };
+    let Some(due) = due(commit, home).await? else { return Ok(false) };
     // An epoch that has an effect has what it is the effect of, however long it takes to look at all shards.
     commit.shown(home, Offset(due.end)).await?;
     execute::apply(engine, &due).await?;
@@ -92,5 +96,54 @@ pub(crate) async fn finish(engine: &Engine) {
     if engine.0.commit.is_replayed() && tokio::time::timeout(FINISH_MAX, done).await.is_err() {
         tracing::warn!("effects are left to be done when the data directory is opened again");
     }
-    engine.0.closing.cancel();
+}
+
+/// The effects of one entry that are still to be done.
+pub(crate) struct Due {
+    pub(crate) home: Home,
+    pub(crate) end: u64,
+    /// Of the entry.
+    pub(crate) attributes: Attributes,
+    pub(crate) effects: Vec<(EffectNumber, Effect)>,
+}
+
+async fn due(commit: &Commit, home: Home) -> Result<Option<Due>> {
+    let durable = commit.ledger(home).await?.shard.end().offset.0;
+    let Some(end) = commit.effects().oldest(home, durable) else { return Ok(None) };
+    let Some((effects, attributes)) = read(commit, home, end).await? else {
+        return Ok(Some(Due { home, end, attributes: Attributes::default(), effects: Vec::new() }));
+    };
+    let newest = commit.own().applied(home);
+    let numbered = (1..).zip(effects).map(|(place, effect)| (EffectNumber { end, place }, effect));
+    let effects = numbered.filter(|(number, _)| *number > newest).collect();
+    Ok(Some(Due { home, end, attributes, effects }))
+}
+
+/// The effect that a dead letter is, if its entry is kept.
+///
+/// # Errors
+/// The log's.
+pub(crate) async fn effect_of(commit: &Commit, letter: &DeadLetter) -> Result<Option<Effect>> {
+    let Ok(Origin { home, number }) = letter.origin.parse::<Origin>() else { return Ok(None) };
+    let read = read(commit, home, number.end).await?;
+    let place = usize::try_from(number.place).unwrap_or(usize::MAX);
+    Ok(read.and_then(|(effects, _)| effects.into_iter().nth(place.checked_sub(1)?)))
+}
+
+/// The effects of an entry, and what its header says; none if the log has not taken what was announced.
+async fn read(commit: &Commit, home: Home, end: u64) -> Result<Option<(Vec<Effect>, Attributes)>> {
+    let Ledger { shard, .. } = commit.ledger(home).await?;
+    let read = tokio::task::spawn_blocking(move || {
+        let mut entries = shard.read(Offset(end.saturating_sub(1))..Offset(end)).map_err(log_error)?;
+        let Some(entry) = entries.next().transpose().map_err(log_error)? else { return Ok(None) };
+        if entry.header().kind != EntryKind::REQUEST || entry.header().end_offset().0 != end {
+            return Ok(None);
+        }
+        let effects = effects_of(&entry).map_err(|detail| {
+            let message = format!("entry {} of shard {} cannot be read", entry.header().number.0, shard.name());
+            Error::new(Kind::Repair, SqlState::DAMAGED, message).with_detail(detail)
+        })?;
+        Ok(Some((effects, entry.header().attributes.clone())))
+    });
+    read.await.map_err(|error| Error::report("reading effects ended in a panic").with_source(error))?
 }

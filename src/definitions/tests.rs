@@ -6,6 +6,7 @@ use super::*;
 use crate::commit::Commit;
 use arrow::datatypes::{DataType, Field};
 use polder_catalog::{Error, Kind, SqlState};
+use polder_log::store::LogOptions;
 use polder_log::{KeyHash, Retention, TopicColumn};
 use std::fs;
 use std::path::Path;
@@ -84,7 +85,14 @@ fn open(directory: &Path) -> (DefinitionStore, Commit) {
     let tables = Arc::new(polder_rows::RowsSource::new(polder_catalog::CatalogName::new(POLDER)));
     let requests = Arc::new(crate::requests::Requests::new(std::time::Duration::MAX));
     let effects = Arc::default();
-    let commit = Commit::new(store.log_folder(), tables, requests, effects, Box::new(|_| Box::pin(async { Ok(()) })));
+    let commit = Commit::new(
+        store.log_folder(),
+        LogOptions::default(),
+        tables,
+        requests,
+        effects,
+        Box::new(|_| Box::pin(async { Ok(()) })),
+    );
     (store, commit)
 }
 

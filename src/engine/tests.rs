@@ -2,6 +2,7 @@
 
 mod serializable;
 mod sharded;
+mod simulated;
 
 use super::*;
 use crate::session::Outcome;

@@ -4,9 +4,9 @@
 //! changed since; the newest of those that were made are kept for a while.
 
 use crate::catalogs::POLDER;
-use crate::commit::table_shard;
 use crate::engine::Inner;
 use crate::follow;
+use crate::home::table_shard;
 use polder_catalog::{CatalogName, Dataset, Error, Offset, Position, ReadContext, Result, ShardName, SqlState};
 use polder_log::store::{self, CommitTime, MAIN};
 use polder_rows::{Home, RowsSource};

@@ -5,13 +5,15 @@
 
 use crate::catalogs::{POLDER, PUBLIC};
 use crate::commit::{Committed, Write, outcome_entry, position};
-use crate::effects::{self, Due, Effect, Origin};
+use crate::effects::{self, Effect, Origin};
 use crate::engine::{Engine, Inner};
 use crate::execute::define::done;
 use crate::execute::publish::Defining;
 use crate::execute::write::{self, Draft, Writable};
 use crate::execute::{query, table};
+use crate::home::name_of;
 use crate::requests::{Rejection, Request};
+use crate::run::{self, Due};
 use crate::session::{Outcome, Session, Transaction};
 use crate::sql::{self, Argument, IfExists, Name, ProcedureDefinition, Statement, Step};
 use arrow::datatypes::SchemaRef;
@@ -220,7 +222,7 @@ pub(super) async fn replay(session: &Session, name: Option<Name>) -> Result<Outc
     let wanted = name.and_then(|name| name.0.into_iter().next_back());
     let (mut letters, mut emitted) = (Vec::new(), Vec::new());
     for (_, letter) in commit.effects().dead() {
-        let Some(effect) = commit.effects().of(commit, &letter).await? else { continue };
+        let Some(effect) = run::effect_of(commit, &letter).await? else { continue };
         let about = target_of(&sql::parse(&effect.statement)?);
         if wanted.is_none() || about.is_some() && about == wanted {
             letters.push(letter);
@@ -270,7 +272,7 @@ pub(crate) async fn apply(engine: &Engine, due: &Due) -> Result<()> {
             request_id: due.attributes.request_id.clone(),
             user: due.attributes.user.clone(),
             origin: Some(origin.to_string()),
-            cause: [(effects::name_of(due.home), polder_log::store::Offset(due.end))].into(),
+            cause: [(name_of(due.home), polder_log::store::Offset(due.end))].into(),
             ..Attributes::default()
         };
         let program = match program {

@@ -3,12 +3,13 @@
 use crate::catalogs::{Catalogs, Origin, POLDER, PUBLIC, SYSTEM};
 use crate::commit::Ledger;
 use crate::definitions::TableDefinition;
-use crate::effects;
 use crate::engine::Inner;
 use crate::execute::query;
 use crate::execute::resolve::{Resolver, reference};
 use crate::follow::Progress;
+use crate::home::name_of;
 use crate::requests::Told;
+use crate::run;
 use crate::session::{Outcome, Rows, Session};
 use crate::sql::{Argument, Name, ProcedureDefinition};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -339,7 +340,7 @@ async fn dead_letter_lines(engine: &Inner) -> Result<Vec<Line<8>>> {
     engine.commit.tables().await?;
     let mut lines = Vec::new();
     for (home, letter) in engine.commit.effects().dead() {
-        let effect = engine.commit.effects().of(&engine.commit, &letter).await?;
+        let effect = run::effect_of(&engine.commit, &letter).await?;
         let value = |argument: &Argument| {
             let value = argument.value.as_deref().unwrap_or("NULL");
             format!("{} = {value}", argument.name)
@@ -347,7 +348,7 @@ async fn dead_letter_lines(engine: &Inner) -> Result<Vec<Line<8>>> {
         let arguments = effect.as_ref().map(|effect| effect.arguments.iter().map(value).collect::<Vec<_>>().join(", "));
         let error = letter.rejection.error();
         lines.push([
-            some(format!("{}:{}", effects::name_of(home), letter.end)),
+            some(format!("{}:{}", name_of(home), letter.end)),
             some(&letter.origin),
             effect.map(|effect| effect.statement),
             arguments,

@@ -27,7 +27,7 @@ fn folder(example: &str) -> PathBuf {
 }
 
 /// Those that are a script of their own.
-const SCRIPTS: [&str; 4] = ["claims", "quickstart", "transfer", "undo"];
+const SCRIPTS: [&str; 7] = ["booking", "claims", "payment", "quickstart", "renaming", "transfer", "undo"];
 
 #[test]
 fn every_script_prints_what_its_readme_shows() {
@@ -49,7 +49,7 @@ fn every_example_is_run() {
     let mut names: Vec<_> =
         folders.filter(|path| path.is_dir()).map(|path| path.file_name().expect("a name").to_owned()).collect();
     names.sort();
-    assert_eq!(names, ["claims", "own-connector", "quickstart", "transfer", "undo"]);
+    assert_eq!(names, ["booking", "claims", "own-connector", "payment", "quickstart", "renaming", "transfer", "undo"]);
     let script = fs::read_to_string(root().join("scripts/test")).expect("read scripts/test");
     assert!(
         script.contains("cargo test --manifest-path examples/own-connector/Cargo.toml"),

@@ -8,8 +8,8 @@
 //! POLDER_FAULTS=n    tries each step at its first n calls in a thread, 2 by default
 //! ```
 
-use crate::program::{FOREIGN, Ran, command, run};
 use crate::polder;
+use crate::program::{FOREIGN, Ran, command, run};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
@@ -38,7 +38,11 @@ const STEPS: &[Step] = &[
     Step { name: "append: killed before bytes are written", calls: "pwrite64", fault: Fault::Kill },
     Step { name: "commit, epoch, effect: killed at the sync", calls: "fdatasync", fault: Fault::Kill },
     Step { name: "new file: killed at the sync", calls: "fsync", fault: Fault::Kill },
-    Step { name: "checkpoint: killed before a file is there", calls: "?rename,?renameat,?renameat2", fault: Fault::Kill },
+    Step {
+        name: "checkpoint: killed before a file is there",
+        calls: "?rename,?renameat,?renameat2",
+        fault: Fault::Kill,
+    },
     Step { name: "clearing up: killed at a removal", calls: "?unlink,?unlinkat", fault: Fault::Kill },
     Step { name: "segment: killed at a change of length", calls: "ftruncate,fallocate", fault: Fault::Kill },
     Step { name: "commit: the sync fails", calls: "fdatasync", fault: Fault::Fails("EIO") },
@@ -149,7 +153,8 @@ fn after_each_fault_everything_is_there_once() {
 /// What has to hold when the directory is opened again; the number of the next payment.
 fn check(data: &str, place: &str, first: u64, acknowledged: Option<u64>) -> u64 {
     let all = ACCOUNTS * BALANCE;
-    let under_way = "SELECT (SELECT sum(balance) FROM accounts) + (SELECT count(*) FROM sent) - (SELECT count(*) FROM received)";
+    let under_way =
+        "SELECT (SELECT sum(balance) FROM accounts) + (SELECT count(*) FROM sent) - (SELECT count(*) FROM received)";
     assert_eq!(number(data, under_way), all, "{place}");
     // Closing has waited for what was under way.
     assert_eq!(number(data, "SELECT sum(balance) FROM accounts"), all, "{place}");

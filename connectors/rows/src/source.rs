@@ -308,6 +308,15 @@ impl RowsSource {
         self.store(proposal.home())?.decide(after, position, proposal)
     }
 
+    /// Takes back what was decided and did not come into the log, which has so many entries now: before an entry is appended that
+    /// [`decide`](Self::decide) does not see.
+    ///
+    /// # Errors
+    /// XX000 if there is no such shard.
+    pub fn take_back(&self, home: Home, entries: u64) -> Result<()> {
+        self.store(home)?.take_back_alone(entries)
+    }
+
     fn snapshot(&self, context: &ReadContext) -> Result<Arc<Snapshot>> {
         context.check()?;
         Ok(context.shared(&self.name, || Snapshot::new(self.main.shown(), None)))

@@ -353,6 +353,12 @@ impl Store {
         Ok(next)
     }
 
+    /// The same, when nothing is decided.
+    pub(crate) fn take_back_alone(&self, entries: u64) -> Result<()> {
+        let _deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_back(entries)
+    }
+
     /// Takes back what the log did not take: all that was decided at this number of entries or later.
     fn take_back(&self, entries: u64) -> Result<()> {
         let mut states = self.states();

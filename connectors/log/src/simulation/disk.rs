@@ -84,22 +84,22 @@ impl SimFiles {
     }
 
     /// From now on one call in so many fails; 0 for none.
-    pub(crate) fn set_faults(&self, once_in: u64) {
+    pub fn set_faults(&self, once_in: u64) {
         self.disk().fault_once_in = once_in;
     }
 
     /// The power will fail at the call after so many.
-    pub(crate) fn crash_after(&self, calls: u64) {
+    pub fn crash_after(&self, calls: u64) {
         self.disk().crash_after = Some(calls);
     }
 
     /// The power fails now.
-    pub(crate) fn crash(&self) {
+    pub fn crash(&self) {
         self.disk().crash();
     }
 
     /// How often the power has failed.
-    pub(crate) fn crashes(&self) -> u64 {
+    pub fn crashes(&self) -> u64 {
         self.disk().crashes
     }
 
@@ -116,13 +116,13 @@ impl SimFiles {
     }
 
     /// Leaves so many bytes free; `None` for no end of them.
-    pub(crate) fn set_free(&self, bytes: Option<u64>) {
+    pub fn set_free(&self, bytes: Option<u64>) {
         let mut disk = self.disk();
         disk.capacity_bytes = bytes.map(|bytes| disk.image.used_bytes() + bytes);
     }
 
     /// Ends all faults and forgets a crash that was to come.
-    pub(crate) fn calm(&self) {
+    pub fn calm(&self) {
         let mut disk = self.disk();
         disk.fault_once_in = 0;
         disk.crash_after = None;
