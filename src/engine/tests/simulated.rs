@@ -149,6 +149,8 @@ impl Life<'_> {
             self.trouble();
             let deed = Deed::random(&mut self.random);
             self.done(step, deed).await;
+            // What comes next must not be overtaken by it: the model knows no time.
+            self.arrived().await;
         }
         self.files.calm();
         self.settled("at the end").await;
@@ -205,19 +207,28 @@ impl Life<'_> {
         }
     }
 
-    /// The tables are what they must be, once nothing is under way.
-    async fn settled(&mut self, when: &str) {
-        // Faults may have poisoned a shard without anybody waiting for it.
-        if self.engine().0.commit.effects().pending() > 0 || self.reads().await.is_err() {
+    /// Waits until nothing is under way. Faults may have poisoned a shard without anybody waiting for it.
+    async fn arrived(&mut self) {
+        for again in 0.. {
+            assert!(again < 30, "seed {}: effects come to no end", self.seed);
+            for _ in 0..100 {
+                if self.engine().0.commit.effects().pending() == 0 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
             self.crash().await;
             self.reopen().await;
         }
-        for _ in 0..500 {
-            if self.engine().0.commit.effects().pending() == 0 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    /// The tables are what they must be, once nothing is under way.
+    async fn settled(&mut self, when: &str) {
+        if self.reads().await.is_err() {
+            self.crash().await;
+            self.reopen().await;
         }
+        self.arrived().await;
         let found = self.reads().await.unwrap_or_else(|error| panic!("seed {}, {when}: {error}", self.seed));
         assert_eq!(found, self.model, "seed {}, {when}", self.seed);
     }
