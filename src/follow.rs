@@ -19,7 +19,7 @@ use futures::future::BoxFuture;
 use polder_catalog::{
     Applied, CatalogName, Entry, Error, Kind, ReadContext, Result, ShardName, Source, SqlState, Writer,
 };
-use polder_log::store::{MAIN, Offset, Shard};
+use polder_log::store::{CommitTime, MAIN, Offset, Shard};
 use polder_rows::{Home, RowsSource};
 use read::Reading;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +40,10 @@ struct Follower {
     /// Where the log ended when it was started: until it is there, its catalog shows an older state.
     since: Offset,
     progress: watch::Receiver<Progress>,
+    /// The last entry that was looked at: how many there are up to it, and when it was written.
+    behind: watch::Receiver<Option<(u64, CommitTime)>>,
+    /// The end of the newest entry that the store has, or is about to have.
+    given: watch::Receiver<Offset>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -124,6 +128,23 @@ impl Followers {
         self.lock().iter().map(|(catalog, follower)| (catalog.clone(), follower.progress.borrow().clone())).collect()
     }
 
+    /// How far a catalog reflects the log for certain, and the end of the newest entry that it may reflect.
+    pub(crate) fn bounds(&self, catalog: &str) -> Option<(Offset, Offset)> {
+        let followers = self.lock();
+        let follower = followers.get(catalog)?;
+        let reached = match &*follower.progress.borrow() {
+            Progress::Starting => Offset(0),
+            Progress::At(at) | Progress::Stalled { at, .. } => *at,
+        };
+        Some((reached, *follower.given.borrow()))
+    }
+
+    /// The last entry that each follower has looked at, by catalog: how many there are up to it, and when it was written. None
+    /// before the first.
+    pub(crate) fn looked_at(&self, catalog: &str) -> Option<(u64, CommitTime)> {
+        self.lock().get(catalog).and_then(|follower| *follower.behind.borrow())
+    }
+
     /// Stops all of them.
     pub(crate) fn stop_all(&self) {
         self.lock().clear();
@@ -161,9 +182,11 @@ impl Follower {
         tables: BTreeSet<u64>,
     ) -> Self {
         let (told, progress) = watch::channel(Progress::Starting);
+        let (looked, behind) = watch::channel(None);
+        let (giving, given) = watch::channel(Offset(0));
         let since = main.end().offset;
-        let follow = Follow { catalog, writer, main, tables, told };
-        Self { source, since, progress, _task: AbortOnDropHandle::new(tokio::spawn(follow.run())) }
+        let follow = Follow { catalog, writer, main, tables, told, looked, giving };
+        Self { source, since, progress, behind, given, _task: AbortOnDropHandle::new(tokio::spawn(follow.run())) }
     }
 }
 
@@ -174,6 +197,8 @@ struct Follow {
     main: Shard,
     tables: BTreeSet<u64>,
     told: watch::Sender<Progress>,
+    looked: watch::Sender<Option<(u64, CommitTime)>>,
+    giving: watch::Sender<Offset>,
 }
 
 impl Follow {
@@ -182,6 +207,7 @@ impl Follow {
             Ok(at) => at,
             Err(error) => return self.stall(Offset(0), &error),
         };
+        self.giving.send_replace(at);
         let mut ends = self.main.end_watch();
         loop {
             let end = ends.borrow_and_update().offset;
@@ -241,6 +267,7 @@ impl Follow {
             let read = read?;
             self.tables.extend(read.tables());
             if let Some(entry) = read.entry {
+                self.giving.send_replace(read.end);
                 match self.apply(entry).await? {
                     Applied::Done => {}
                     Applied::Refused { reason } => {
@@ -250,6 +277,7 @@ impl Follow {
                 }
             }
             *at = read.end;
+            self.looked.send_replace(Some((read.number.0 + 1, read.time)));
             self.told.send_replace(Progress::At(*at));
         }
         if *at < end {

@@ -1,6 +1,7 @@
 //! One file per verb: what happens when a statement runs.
 
 mod after;
+mod cut;
 mod define;
 mod index;
 mod past;

@@ -1,8 +1,7 @@
 //! SELECT and EXPLAIN: resolve, plan, run.
 
 use crate::catalogs::POLDER;
-use crate::execute::resolve::Resolver;
-use crate::execute::{after, show};
+use crate::execute::{cut, show};
 use crate::plan::explain::Explanation;
 use crate::plan::{Planned, Planner};
 use crate::session::{Outcome, Progress, Rows, Session, USER};
@@ -18,7 +17,7 @@ pub(super) async fn run(session: &Session, query: &Query) -> Result<Outcome> {
     let context = context(session);
     // Until the rows are handed out, dropping this future is what cancels.
     let guard = context.cancellation().clone().drop_guard();
-    let (planned, sources) = plan(session, query, &context).await?;
+    let (planned, sources, context) = plan(session, query, &context).await?;
     let progress = Progress::of(&planned.physical, &sources);
     let position = position_of(session, &context);
     session.reached(&position);
@@ -31,7 +30,7 @@ pub(super) async fn run(session: &Session, query: &Query) -> Result<Outcome> {
 pub(super) async fn explain(session: &Session, query: &Query, analyze: bool, verbose: bool) -> Result<Outcome> {
     let context = context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    let (planned, sources) = plan(session, query, &context).await?;
+    let (planned, sources, context) = plan(session, query, &context).await?;
     let mut explanation = Explanation {
         planned: &planned,
         sources: &sources,
@@ -62,20 +61,19 @@ async fn plan(
     session: &Session,
     query: &Query,
     context: &ReadContext,
-) -> Result<(Planned, Vec<(CatalogName, Arc<dyn Source>)>)> {
-    after::wait(session, context).await?;
+) -> Result<(Planned, Vec<(CatalogName, Arc<dyn Source>)>, ReadContext)> {
     let engine = &session.engine.0;
     let catalogs = engine.catalogs();
     let own = engine.own_source().await?.map(|source| (CatalogName::new(POLDER), source));
     let sources: Vec<_> = own.into_iter().chain(catalogs.sources()).collect();
-    let resolver = Resolver::new(engine, &catalogs, context);
     let planning = async {
-        let tables = resolver.query(query).await?;
+        let (tables, context) = cut::resolve(session, query, context).await?;
         let settings = session.settings();
-        Planner::new(engine, context).with_settings(&settings).physical(query, &tables).await
+        let planned = Planner::new(engine, &context).with_settings(&settings).physical(query, &tables).await?;
+        Ok((planned, context))
     };
     tokio::select! {
-        planned = planning => Ok((planned?, sources)),
+        planned = planning => planned.map(|(planned, context)| (planned, sources, context)),
         error = context.stopped() => Err(error),
     }
 }
@@ -84,7 +82,8 @@ async fn plan(
 fn position_of(session: &Session, context: &ReadContext) -> Position {
     let engine = &session.engine.0;
     let mut position = engine.opened_topics().map(|topics| topics.position(context)).unwrap_or_default();
-    position.shards.extend(engine.commit.own().position_of(context).unwrap_or_default().shards);
+    let own = engine.commit.own().position_of(context).or_else(|| cut::position(engine, context));
+    position.shards.extend(own.unwrap_or_default().shards);
     position
 }
 

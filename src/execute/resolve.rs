@@ -5,7 +5,7 @@
 
 use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM};
 use crate::engine::Inner;
-use crate::execute::{after, past, show};
+use crate::execute::{after, cut, past, show};
 use crate::plan::{self, PassThroughCall, Planner, Tables};
 use crate::sql::{self, Name, Query, Statement};
 use datafusion::catalog::TableProvider;
@@ -223,6 +223,7 @@ impl<'a> Resolver<'a> {
         if name.catalog.as_str() == POLDER {
             Box::pin(self.engine.commit.tables()).await?;
         } else if self.catalogs.tables.contains_key(&name) {
+            cut::touch(self.context, name.catalog.as_str());
             self.engine.followers.caught_up(name.catalog.as_str(), self.context).await?;
             after::followed(self.engine, name.catalog.as_str(), self.context).await?;
         }

@@ -2,7 +2,7 @@
 
 use crate::catalogs::{Catalogs, Origin, POLDER, PUBLIC, SYSTEM};
 use crate::commit::Ledger;
-use crate::definitions::TableDefinition;
+use crate::definitions::{TableDefinition, dataset_id};
 use crate::engine::Inner;
 use crate::execute::query;
 use crate::execute::resolve::{Resolver, reference};
@@ -259,39 +259,49 @@ fn freshness_lines(engine: &Inner) -> Vec<Line<4>> {
 }
 
 /// Tables and topics: which are systems of record, which follow the log, and how far they are.
-fn dataset_lines(engine: &Inner, catalogs: &Catalogs) -> Vec<Line<8>> {
-    let end = engine.commit.opened().map_or(0, |log| log.main().end().offset.0);
+fn dataset_lines(engine: &Inner, catalogs: &Catalogs) -> Vec<Line<10>> {
+    let log = engine.commit.opened();
+    let end = log.map(|log| log.main().end());
     let progress: BTreeMap<String, Progress> = engine.followers.progress().into_iter().collect();
     let table = |(name, table): (&TableName, &TableDefinition)| {
         let head = [some(name.to_string()), some("table")];
-        if table.is_own() {
-            let frontier = some(format!("{MAIN}:{end}"));
-            let [dataset, kind] = head;
-            return [dataset, kind, some("system of record"), None, frontier, some("0"), some("current"), None];
-        }
-        let (frontier, lag, state, reason) = match progress.get(&table.catalog) {
-            Some(Progress::At(at)) => {
-                let lag = end.saturating_sub(at.0);
-                (Some(at.0), Some(lag), if lag == 0 { "current" } else { "following" }, None)
-            }
-            Some(Progress::Stalled { at, reason }) => {
-                (Some(at.0), Some(end.saturating_sub(at.0)), "stalled", Some(reason.to_string()))
-            }
-            Some(Progress::Starting) => (None, None, "starting", None),
-            None => (None, None, "not followed", None),
-        };
+        let offset = end.map_or(0, |end| end.offset.0);
         let [dataset, kind] = head;
-        let frontier = frontier.map(|at| format!("{MAIN}:{at}"));
-        let lag = lag.map(|lag| lag.to_string());
-        [dataset, kind, some("derived"), some(format!("log {MAIN}")), frontier, lag, some(state), reason]
+        if table.is_own() {
+            let frontier = some(format!("{MAIN}:{offset}"));
+            let size = engine.commit.own().memory_bytes(&dataset_id(table.id)).map(|bytes| bytes.to_string());
+            let record = some("system of record");
+            return [dataset, kind, record, None, frontier, some("0"), some("0"), size, some("current"), None];
+        }
+        let (frontier, state, reason) = match progress.get(&table.catalog) {
+            Some(Progress::At(at)) if at.0 == offset => (Some(*at), "current", None),
+            Some(Progress::At(at)) => (Some(*at), "following", None),
+            Some(Progress::Stalled { at, reason }) => (Some(*at), "stalled", Some(reason.to_string())),
+            Some(Progress::Starting) => (None, "starting", None),
+            None => (None, "not followed", None),
+        };
+        let is_current = frontier.is_some_and(|at| at.0 == offset);
+        let behind = end.zip(engine.followers.looked_at(&table.catalog)).filter(|_| frontier.is_some());
+        let (entries, time) = match behind {
+            _ if is_current => (Some(0), Some(0)),
+            Some((end, (entries, time))) => {
+                let micros = end.time.0.saturating_sub(time.0);
+                (Some(end.entries.0.saturating_sub(entries)), Some(micros.unsigned_abs() / 1000))
+            }
+            None => (None, None),
+        };
+        let (inputs, frontier) = (some(format!("log {MAIN}")), frontier.map(|at| format!("{MAIN}:{}", at.0)));
+        let [entries, time] = [entries, time].map(|lag| lag.map(|lag| lag.to_string()));
+        [dataset, kind, some("derived"), inputs, frontier, entries, time, None, some(state), reason]
     };
     let topic = |topic: &TopicDefinition| {
-        let log = engine.commit.opened();
-        let end = |shard: &String| Some(format!("{shard}:{}", log?.shard(shard)?.end().offset.0));
-        let frontier: Vec<_> = topic.shards.iter().filter_map(end).collect();
+        let shards: Vec<_> = topic.shards.iter().filter_map(|shard| log?.shard(shard)).collect();
+        let end = |shard: &Shard| format!("{}:{}", shard.name(), shard.end().offset.0);
+        let frontier = shards.iter().map(end).collect::<Vec<_>>().join(",");
+        let size = shards.iter().map(Shard::stored_bytes).sum::<u64>().to_string();
         let name = format!("{POLDER}.{PUBLIC}.{}", topic.name);
-        let (record, frontier) = (some("system of record"), some(frontier.join(",")));
-        [some(name), some("topic"), record, None, frontier, some("0"), some("current"), None]
+        let (record, zero, state) = (some("system of record"), some("0"), some("current"));
+        [some(name), some("topic"), record, None, some(frontier), zero.clone(), zero, some(size), state, None]
     };
     catalogs.tables.iter().map(table).chain(catalogs.topics.values().map(topic)).collect()
 }
@@ -387,7 +397,18 @@ pub(super) async fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str
         }
         "freshness" => batch(&["catalog", "state", "offset", "reason"], freshness_lines(engine)),
         "datasets" => batch(
-            &["dataset", "kind", "record", "inputs", "frontier", "lag_records", "state", "reason"],
+            &[
+                "dataset",
+                "kind",
+                "record",
+                "inputs",
+                "frontier",
+                "lag_entries",
+                "lag_ms",
+                "size_bytes",
+                "state",
+                "reason",
+            ],
             dataset_lines(engine, catalogs),
         ),
         "requests" => {

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use polder_catalog::{
     CatalogName, ChangePart, Definition, Entry, Error, Kind, PART_ROWS_MAX, PartStream, Result, SqlState, WEIGHT_COLUMN,
 };
-use polder_log::store::{self, EntryHeader, EntryKind, Offset, Part, Shard};
+use polder_log::store::{self, CommitTime, EntryHeader, EntryKind, EntryNumber, Offset, Part, Shard};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub(super) struct Read {
     /// What the store is told; nothing, if the entry is about others.
     pub(super) entry: Option<Entry>,
     pub(super) end: Offset,
+    pub(super) number: EntryNumber,
+    pub(super) time: CommitTime,
     /// The request or effect that the entry is of, or that it emits effects; and why it was refused.
     pub(super) request: Option<(EntryHeader, Option<Rejection>)>,
     /// How far each shard counts, if the entry is an epoch.
@@ -129,7 +131,8 @@ impl Reader {
             return Ok(Ok(()));
         }
         let cut = epoch::cut_of(entry).map_err(|detail| self.unreadable(entry, detail))?;
-        let read = Read { entry: None, end, request: self.request_of(entry)?, cut };
+        let (number, time) = (entry.header().number, entry.header().commit_time);
+        let read = Read { entry: None, end, number, time, request: self.request_of(entry)?, cut };
         Ok(self.sender.blocking_send(Ok(read)).map_err(|_| Gone))
     }
 
@@ -144,7 +147,8 @@ impl Reader {
             definitions,
             parts: stream_of(parts),
         };
-        let read = Read { entry: Some(told), end: header.end_offset(), request: self.request_of(entry)?, cut: None };
+        let (end, number, time) = (header.end_offset(), header.number, header.commit_time);
+        let read = Read { entry: Some(told), end, number, time, request: self.request_of(entry)?, cut: None };
         Ok(self.sender.blocking_send(Ok(read)).map(|()| sender).map_err(|_| Gone))
     }
 
@@ -210,6 +214,6 @@ fn changes(entry: &store::Entry, part: &Part) -> Result<Vec<ChangePart>> {
     Ok(pieces.map(|batch| ChangePart { dataset: dataset_id(part.id.dataset), batch }).collect())
 }
 
-fn time(commit: store::CommitTime) -> SystemTime {
+fn time(commit: CommitTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(commit.0).unwrap_or(0))
 }

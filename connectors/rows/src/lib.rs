@@ -41,6 +41,8 @@ mod view;
 mod write;
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod tests;
 
 pub use arbiter::{Arbiter, Verdict};

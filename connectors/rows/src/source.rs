@@ -174,6 +174,15 @@ impl RowsSource {
         store.newest().tables.get(id).map(|table| Arc::clone(&table.definition))
     }
 
+    /// How many bytes of memory the rows of a table take, the columns of deleted ones included that are still there, without its
+    /// indexes; none if there is no such table.
+    pub fn memory_bytes(&self, id: &DatasetId) -> Option<usize> {
+        let newest = self.newest();
+        let parts = newest.parts_of(newest.tables.get(id)?);
+        let chunks = parts.iter().flat_map(|(_, part)| &part.chunks);
+        Some(chunks.map(|chunk| chunk.rows().get_array_memory_size()).sum())
+    }
+
     /// Forgets all tables of a home, before anything is applied anew.
     pub fn clear(&self, home: Home) {
         if let Ok(store) = self.store(home) {

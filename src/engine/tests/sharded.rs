@@ -240,3 +240,52 @@ async fn nothing_is_seen_before_its_cause() {
         assert_eq!(run(&engine, &wrong).await.unwrap(), ["0"], "as of {offset}");
     }
 }
+
+/// A table that is spread answers like one that is not, by whatever way its rows are found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_spread_has_the_same_rows() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    let mut random = StdRng::seed_from_u64(7);
+    let columns = "(a BIGINT, b TEXT, c BIGINT, PRIMARY KEY (a, b))";
+    run(&engine, &format!("CREATE TABLE whole {columns}")).await.unwrap();
+    run(&engine, &format!("CREATE TABLE spread {columns} WITH (shards = 3, key = 'a')")).await.unwrap();
+    for table in ["whole", "spread"] {
+        run(&engine, &format!("CREATE INDEX {table}_c ON {table} (c)")).await.unwrap();
+    }
+    for _ in 0..120 {
+        let (a, b, c) = (random.random_range(0..9), random.random_range(0..4), random.random_range(0..20));
+        let statement = match random.random_range(0..10) {
+            0..6 => {
+                format!("INSERT INTO {{t}} VALUES ({a}, 'b{b}', {c}) ON CONFLICT (a, b) DO UPDATE SET c = excluded.c")
+            }
+            6 => format!("DELETE FROM {{t}} WHERE a = {a} AND b = 'b{b}'"),
+            7 => format!("UPDATE {{t}} SET c = c + 1 WHERE a = {a}"),
+            8 => format!("INSERT INTO {{t}} VALUES ({a}, 'b{b}', {c})"),
+            _ => format!("UPDATE {{t}} SET b = 'b' || ({b} + c % 2) WHERE a = {a} AND c < 3"),
+        };
+        let mut outcomes = Vec::new();
+        for table in ["whole", "spread"] {
+            outcomes.push(run(&engine, &statement.replace("{t}", table)).await.map_err(|error| error.state()));
+        }
+        assert_eq!(outcomes[0], outcomes[1], "{statement}");
+        let condition = match random.random_range(0..6) {
+            0 => format!("a = {a}"),
+            1 => format!("a = {a} AND b = 'b{b}'"),
+            2 => format!("c = {c}"),
+            3 => format!("c BETWEEN {b} AND {c}"),
+            4 => format!("b = 'b{b}' OR a > {a}"),
+            _ => "TRUE".to_string(),
+        };
+        let query = format!("SELECT concat_ws(' ', a, b, c) AS found FROM {{t}} WHERE {condition} ORDER BY a, b");
+        let mut answers = Vec::new();
+        for (table, pushdown) in [("whole", "on"), ("spread", "on"), ("spread", "off")] {
+            let session = engine.session();
+            session.run(&format!("SET pushdown = {pushdown}")).await.unwrap();
+            let Outcome::Rows(rows) = session.run(&query.replace("{t}", table)).await.unwrap() else { panic!("rows") };
+            let batches = rows.collect().await.unwrap();
+            answers.push(arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string());
+        }
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{query}: {answers:?}");
+    }
+}

@@ -136,6 +136,12 @@ impl Shard {
         self.view().end
     }
 
+    /// How many bytes of entries are durable in its segments.
+    pub fn stored_bytes(&self) -> u64 {
+        let view = self.view();
+        view.segments.iter().map(|segment| view.bytes_of(segment)).sum()
+    }
+
     /// How often a commit was synced since the log was opened.
     pub fn sync_count(&self) -> u64 {
         self.0.shared.syncs.load(Ordering::Relaxed)
