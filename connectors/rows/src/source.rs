@@ -48,6 +48,11 @@ impl RowsSource {
         self.shards.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    #[cfg(test)]
+    pub(crate) fn shown(&self) -> Arc<State> {
+        self.main.shown()
+    }
+
     fn store(&self, home: Home) -> Result<Arc<Store>> {
         let Home::Shard(at) = home else { return Ok(Arc::clone(&self.main)) };
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,7 @@
 //! Tables are what a map says, whatever entries made them, also for those who began to read before.
 
+mod spread;
+
 use crate::chunk::Chunk;
 use crate::home::Home;
 use crate::ordered::Wanted;
