@@ -74,10 +74,11 @@ pub(crate) enum Workload {
     SearchTop10,
     TableCommit,
     TableScan,
+    TableCall,
 }
 
 impl Workload {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::PostgresScan,
         Self::PostgresAggregate,
         Self::FederatedJoin,
@@ -89,6 +90,7 @@ impl Workload {
         Self::SearchTop10,
         Self::TableCommit,
         Self::TableScan,
+        Self::TableCall,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -104,6 +106,7 @@ impl Workload {
             Self::SearchTop10 => "search_top10",
             Self::TableCommit => "table_commit",
             Self::TableScan => "table_scan",
+            Self::TableCall => "table_call",
         }
     }
 }

@@ -9,6 +9,7 @@ mod postgres_aggregate;
 mod postgres_scan;
 mod search_top10;
 mod start;
+mod table_call;
 mod table_commit;
 mod table_scan;
 
@@ -36,6 +37,7 @@ pub(crate) async fn run(workload: Workload, settings: &Settings) -> Result<Measu
         Workload::SearchTop10 => search_top10::run(settings).await,
         Workload::TableCommit => table_commit::run(settings).await,
         Workload::TableScan => table_scan::run(settings).await,
+        Workload::TableCall => table_call::run(settings).await,
     }
 }
 

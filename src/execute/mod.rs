@@ -69,11 +69,11 @@ pub(crate) async fn statement(session: &Session, statement: Statement, request: 
         Statement::Insert { table, columns, query, conflict, returning } => {
             Box::pin(write::insert(session, &table, &columns, query, conflict.as_deref(), &returning, request)).await
         }
-        Statement::Update { table, assignments, condition, returning } => {
-            Box::pin(write::update(session, &table, assignments, condition, &returning, request)).await
+        Statement::Update { table, assignments, which, returning } => {
+            Box::pin(write::update(session, &table, assignments, *which, &returning, request)).await
         }
-        Statement::Delete { table, condition, returning } => {
-            Box::pin(write::delete(session, &table, condition, &returning, request)).await
+        Statement::Delete { table, which, returning } => {
+            Box::pin(write::delete(session, &table, *which, &returning, request)).await
         }
         Statement::Merge { table, merge } => Box::pin(write::merge(session, &table, &merge, request)).await,
         Statement::Truncate { table } => Box::pin(write::truncate(session, &table, request)).await,

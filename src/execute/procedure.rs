@@ -162,12 +162,14 @@ fn refuse_volatile_in(engine: &Inner, statement: &Statement) -> Result<()> {
             datafusion::sql::parser::Statement::Statement(statement) => refuse_volatile(engine, statement.as_ref()),
             _ => Ok(()),
         },
-        Statement::Update { assignments, condition, .. } => {
+        Statement::Update { assignments, which, .. } => {
             assignments.iter().try_for_each(|(_, value)| refuse_volatile(engine, value))?;
-            condition.iter().try_for_each(|condition| refuse_volatile(engine, condition))
+            which.others.iter().try_for_each(|other| refuse_volatile(engine, other))?;
+            which.condition.iter().try_for_each(|condition| refuse_volatile(engine, condition))
         }
-        Statement::Delete { condition, .. } => {
-            condition.iter().try_for_each(|condition| refuse_volatile(engine, condition))
+        Statement::Delete { which, .. } => {
+            which.others.iter().try_for_each(|other| refuse_volatile(engine, other))?;
+            which.condition.iter().try_for_each(|condition| refuse_volatile(engine, condition))
         }
         Statement::Merge { merge, .. } => {
             refuse_volatile(engine, &merge.source)?;

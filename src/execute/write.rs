@@ -32,7 +32,7 @@ use crate::execute::write::rules::Rules;
 use crate::plan::Planner;
 use crate::requests::Request;
 use crate::session::{GivenRows, Outcome, Rows, Session};
-use crate::sql::{CopySource, MergeSpec, Name, OnConflict, Query};
+use crate::sql::{CopySource, MergeSpec, Name, OnConflict, Query, Which};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{self, SelectItem};
 use polder_catalog::{Error, ReadContext, Result, SqlState};
@@ -116,12 +116,12 @@ pub(crate) async fn insert_rows(
     }
 }
 
-/// `UPDATE table SET column = expression, ... [WHERE condition] [RETURNING ...]`.
+/// `UPDATE table [AS name] SET column = expression, ... [FROM others] [WHERE condition] [RETURNING ...]`.
 pub(super) async fn update(
     session: &Session,
     name: &Name,
     mut assignments: Vec<(String, ast::Expr)>,
-    condition: Option<ast::Expr>,
+    which: Which,
     returning: &[SelectItem],
     request: Option<Request>,
 ) -> Result<Outcome> {
@@ -146,18 +146,18 @@ pub(super) async fn update(
     }
     loop {
         let attempt = tries.next().await?;
-        let done = change::update(attempt, assignments.clone(), condition.clone()).await;
+        let done = change::update(attempt, assignments.clone(), which.clone()).await;
         if let Some(written) = tries.settle(done).await? {
             return Ok(outcome(written));
         }
     }
 }
 
-/// `DELETE FROM table [WHERE condition] [RETURNING ...]`.
+/// `DELETE FROM table [AS name] [USING others] [WHERE condition] [RETURNING ...]`.
 pub(super) async fn delete(
     session: &Session,
     name: &Name,
-    condition: Option<ast::Expr>,
+    which: Which,
     returning: &[SelectItem],
     request: Option<Request>,
 ) -> Result<Outcome> {
@@ -166,14 +166,17 @@ pub(super) async fn delete(
     match writable(session, name, &context)? {
         Writable::Table(table) => {
             let tag = |count| format!("DELETE {count}");
-            delete_rows(session, &context, &table, condition, returning, request, tag).await
+            delete_rows(session, &context, &table, which, returning, request, tag).await
         }
         Writable::Topic(topic) => {
             check_topic(session, &topic, request.as_ref())?;
             if !returning.is_empty() {
                 return Err(Error::fix(SqlState::NOT_SUPPORTED, "a topic has no RETURNING"));
             }
-            let count = topic::delete(session, &context, &topic, condition).await?;
+            if which.alias.is_some() || !which.others.is_empty() {
+                return Err(Error::fix(SqlState::NOT_SUPPORTED, "a topic is deleted from by its key alone"));
+            }
+            let count = topic::delete(session, &context, &topic, which.condition).await?;
             Ok(Outcome::Done(format!("DELETE {count}")))
         }
     }
@@ -213,7 +216,8 @@ pub(super) async fn truncate(session: &Session, name: &Name, request: Option<Req
     let _guard = context.cancellation().clone().drop_guard();
     match writable(session, name, &context)? {
         Writable::Table(table) => {
-            delete_rows(session, &context, &table, None, &[], request, |_| "TRUNCATE TABLE".to_string()).await
+            delete_rows(session, &context, &table, Which::default(), &[], request, |_| "TRUNCATE TABLE".to_string())
+                .await
         }
         Writable::Topic(_) => Err(Error::fix(SqlState::NOT_SUPPORTED, "a topic keeps its records")
             .with_hint("retention removes old ones; DROP TOPIC removes all")),
@@ -224,7 +228,7 @@ async fn delete_rows(
     session: &Session,
     context: &ReadContext,
     table: &TableDefinition,
-    condition: Option<ast::Expr>,
+    which: Which,
     returning: &[SelectItem],
     request: Option<Request>,
     tag: impl Fn(u64) -> String,
@@ -235,7 +239,7 @@ async fn delete_rows(
     }
     loop {
         let attempt = tries.next().await?;
-        let done = change::delete(attempt, condition.clone(), &tag).await;
+        let done = change::delete(attempt, which.clone(), &tag).await;
         if let Some(written) = tries.settle(done).await? {
             return Ok(outcome(written));
         }

@@ -21,4 +21,5 @@ pub(crate) use print::{identifier, literal};
 pub(crate) use statement::{
     CheckSpec, ColumnSpec, CopySource, Identity, IfExists, InTransaction, MergeAction, MergeClause, MergeSpec, Name,
     OnConflict, ProcedureDefinition, Query, ReferenceSpec, Statement, Step, TableChange, TableSpec, ViewDefinition,
+    Which,
 };

@@ -101,12 +101,14 @@ fn replace_all(statement: &mut Statement, value_of: ValueOf<'_>) -> Result<bool>
                 replace_assigned(&mut update.assignments, update.condition.as_mut(), value_of)?;
             }
         }
-        Statement::Update { assignments, condition, returning, .. } => {
-            replace_assigned(assignments, condition.as_mut(), value_of)?;
+        Statement::Update { assignments, which, returning, .. } => {
+            replace_assigned(assignments, which.condition.as_mut(), value_of)?;
+            which.others.iter_mut().try_for_each(|other| replace(other, value_of))?;
             returning.iter_mut().try_for_each(|item| replace(item, value_of))?;
         }
-        Statement::Delete { condition, returning, .. } => {
-            replace_assigned(&mut [], condition.as_mut(), value_of)?;
+        Statement::Delete { which, returning, .. } => {
+            replace_assigned(&mut [], which.condition.as_mut(), value_of)?;
+            which.others.iter_mut().try_for_each(|other| replace(other, value_of))?;
             returning.iter_mut().try_for_each(|item| replace(item, value_of))?;
         }
         Statement::Merge { merge, .. } => {

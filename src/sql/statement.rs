@@ -49,15 +49,10 @@ pub(crate) enum Statement {
         conflict: Option<Box<OnConflict>>,
         returning: Vec<ast::SelectItem>,
     },
-    /// `UPDATE table SET column = expression, ... [WHERE condition] [RETURNING ...]`.
-    Update {
-        table: Name,
-        assignments: Vec<(String, ast::Expr)>,
-        condition: Option<ast::Expr>,
-        returning: Vec<ast::SelectItem>,
-    },
-    /// `DELETE FROM table [WHERE condition] [RETURNING ...]`: of a topic, `WHERE key = value` appends a tombstone.
-    Delete { table: Name, condition: Option<ast::Expr>, returning: Vec<ast::SelectItem> },
+    /// `UPDATE table [AS name] SET column = expression, ... [FROM others] [WHERE condition] [RETURNING ...]`.
+    Update { table: Name, assignments: Vec<(String, ast::Expr)>, which: Box<Which>, returning: Vec<ast::SelectItem> },
+    /// `DELETE FROM table [AS name] [USING others] [WHERE condition] [RETURNING ...]`: of a topic, `WHERE key = value` appends a tombstone.
+    Delete { table: Name, which: Box<Which>, returning: Vec<ast::SelectItem> },
     /// `MERGE INTO table [AS name] USING source ON condition WHEN [NOT] MATCHED [AND condition] THEN UPDATE SET ... | DELETE | INSERT
     /// [(columns)] VALUES (...) ...`: into a table of Polder's own with a primary key.
     Merge { table: Name, merge: Box<MergeSpec> },
@@ -140,6 +135,16 @@ pub(crate) struct CheckSpec {
     pub(crate) name: Option<String>,
     /// In the words of its author.
     pub(crate) condition: String,
+}
+
+/// Which rows of a table a statement is about.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Which {
+    /// What the table is called in the statement.
+    pub(crate) alias: Option<String>,
+    /// What it is joined with: `FROM` of an UPDATE, `USING` of a DELETE.
+    pub(crate) others: Vec<ast::TableWithJoins>,
+    pub(crate) condition: Option<ast::Expr>,
 }
 
 /// What `MERGE` does, beside its table.

@@ -5,10 +5,11 @@ use crate::execute::write::attempt::{Attempt, Written};
 use crate::execute::write::conflict::Conflicts;
 use crate::execute::write::draft::Draft;
 use crate::execute::write::keys::Keys;
+use crate::execute::write::merge::Once;
 use crate::execute::write::rows;
 use crate::execute::write::rules::Rules;
 use crate::session::GivenRows;
-use crate::sql::{self, OnConflict, Query, Statement};
+use crate::sql::{self, OnConflict, Query, Statement, Which};
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{FieldRef, SchemaRef};
@@ -67,7 +68,7 @@ pub(super) async fn insert_rows(attempt: Attempt<'_>, columns: &[String], rows: 
 pub(super) async fn update(
     attempt: Attempt<'_>,
     assignments: Vec<(String, ast::Expr)>,
-    condition: Option<ast::Expr>,
+    which: Which,
 ) -> Result<Written> {
     let table = attempt.table.clone();
     let rules = Rules::of(attempt.engine(), &attempt.context, &table)?;
@@ -75,10 +76,12 @@ pub(super) async fn update(
     rules.refuse_assigned(assigned.keys())?;
     let changes_key = table.key_names().iter().any(|name| assigned.contains_key(name));
     // The old row, then the new one: both come of one read.
+    let mut once = Once::of_join(&table, &which, "UPDATE")?;
+    let column = |name: &String| column_of(&table, &which, name);
     let old = schema.fields().iter().map(|field| column(field.name()));
     let new =
         schema.fields().iter().map(|field| assigned.get(field.name()).cloned().unwrap_or_else(|| column(field.name())));
-    let query = select(&table, old.chain(new).collect(), condition)?;
+    let query = select(&table, old.chain(new).collect(), which.clone())?;
     // Errors name the columns of the new row.
     let old =
         schema.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_name(format!("old {}", field.name()))));
@@ -92,6 +95,7 @@ pub(super) async fn update(
     while let Some(batch) = rows.next().await? {
         let old = of_schema(batch.columns()[..width].to_vec(), &schema)?;
         let new = of_schema(batch.columns()[width..].to_vec(), &schema)?;
+        once.iter_mut().try_for_each(|once| once.note(&old))?;
         rules.check(&new)?;
         if changes_key {
             keys.replace(&old, &new)?;
@@ -107,22 +111,24 @@ pub(super) async fn update(
 }
 
 /// Deletes rows; `tag` is what is answered to so many.
-pub(super) async fn delete(
-    attempt: Attempt<'_>,
-    condition: Option<ast::Expr>,
-    tag: impl Fn(u64) -> String,
-) -> Result<Written> {
+pub(super) async fn delete(attempt: Attempt<'_>, which: Which, tag: impl Fn(u64) -> String) -> Result<Written> {
     let table = attempt.table.clone();
     let schema = table.arrow_schema();
-    let query = select(&table, schema.fields().iter().map(|field| column(field.name())).collect(), condition)?;
+    let mut once = Once::of_join(&table, &which, "DELETE")?;
+    let columns = schema.fields().iter().map(|field| column_of(&table, &which, field.name())).collect();
+    let query = select(&table, columns, which.clone())?;
     let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
     let source = rows::Source::Query(&query);
     let mut rows = rows::start(attempt.session, &attempt.context, &fields, &[], &[], source).await?;
     let mut draft = attempt.draft().await?;
     let mut touched = Vec::new();
     while let Some(batch) = rows.next().await? {
+        let mut batch = of_schema(batch.columns().to_vec(), &schema)?;
+        if let Some(once) = &mut once {
+            // A row that meets several of the others goes once.
+            batch = once.first(&batch)?;
+        }
         let weights = vec![-1; batch.num_rows()];
-        let batch = of_schema(batch.columns().to_vec(), &schema)?;
         draft.add(&table, &batch, Some(weights))?;
         if !attempt.returning.is_empty() {
             touched.push(batch);
@@ -170,18 +176,34 @@ pub(super) fn assigned(
     Ok(assigned)
 }
 
-fn column(name: &str) -> ast::Expr {
-    ast::Expr::Identifier(Ident::with_quote('"', name))
+/// A column of the table that is written, which others may have, too.
+fn column_of(table: &TableDefinition, which: &Which, name: &str) -> ast::Expr {
+    let called = which.alias.as_ref().unwrap_or(&table.name);
+    ast::Expr::CompoundIdentifier(vec![Ident::with_quote('"', called.as_str()), Ident::with_quote('"', name)])
 }
 
-fn select(table: &TableDefinition, items: Vec<ast::Expr>, condition: Option<ast::Expr>) -> Result<Query> {
+fn select(table: &TableDefinition, items: Vec<ast::Expr>, which: Which) -> Result<Query> {
     let parts = [table.catalog.as_str(), &table.schema, &table.name];
     let name = ObjectName::from(parts.map(|part| Ident::with_quote('"', part)).to_vec());
     let unnamed = |(at, expr): (usize, ast::Expr)| SelectItem::ExprWithAlias {
         expr,
         alias: Ident::with_quote('"', format!("c{at}")),
     };
-    select_from(name, items.into_iter().enumerate().map(unnamed).collect(), condition)
+    let mut query = select_from(name, items.into_iter().enumerate().map(unnamed).collect(), which.condition)?;
+    if let DataFusionStatement::Statement(statement) = &mut query.0
+        && let ast::Statement::Query(query) = statement.as_mut()
+        && let SetExpr::Select(select) = query.body.as_mut()
+    {
+        if let [from] = &mut select.from[..]
+            && let TableFactor::Table { alias, .. } = &mut from.relation
+            && let Some(name) = which.alias
+        {
+            let name = Ident::with_quote('"', name);
+            *alias = Some(ast::TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+        }
+        select.from.extend(which.others);
+    }
+    Ok(query)
 }
 
 /// `SELECT items FROM table [WHERE condition]`, as a tree.

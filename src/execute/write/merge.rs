@@ -8,7 +8,7 @@ use crate::execute::write::change::{add_update, assigned, of_schema};
 use crate::execute::write::defaults;
 use crate::execute::write::rows::{self, refuse_nulls};
 use crate::execute::write::rules::Rules;
-use crate::sql::{self, MergeAction, MergeClause, MergeSpec, Query, Statement};
+use crate::sql::{self, MergeAction, MergeClause, MergeSpec, Query, Statement, Which};
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
@@ -45,7 +45,7 @@ pub(super) async fn merge(attempt: Attempt<'_>, spec: &MergeSpec) -> Result<Writ
     let source = rows::Source::Query(&query);
     let mut rows = rows::start(attempt.session, &attempt.context, &fields, &[], &[], source).await?;
     let mut draft = attempt.draft().await?;
-    let (mut touched, mut count) = (Once::of(&table)?, 0);
+    let (mut touched, mut count) = (Once::of(&table, "MERGE")?, 0);
     let required: Vec<usize> = (0..width).filter(|at| !schema.field(*at).is_nullable()).collect();
     while let Some(batch) = rows.next().await? {
         let chosen = batch.column(width).as_primitive::<Int64Type>();
@@ -86,28 +86,52 @@ pub(super) async fn merge(attempt: Attempt<'_>, spec: &MergeSpec) -> Result<Writ
     attempt.commit(draft, format!("MERGE {count}"), Vec::new()).await
 }
 
-/// The rows of the table that were changed: each may be once.
-struct Once {
+/// The rows of a table that a statement has changed: each may be once.
+pub(super) struct Once {
+    statement: &'static str,
     key: Vec<usize>,
     converter: RowConverter,
     seen: HashSet<OwnedRow>,
 }
 
 impl Once {
-    fn of(table: &TableDefinition) -> Result<Self> {
+    /// Of a statement that joins the table with others, if it does.
+    ///
+    /// # Errors
+    /// 0A000 for a table without a primary key: its rows cannot be told apart.
+    pub(super) fn of_join(table: &TableDefinition, which: &Which, statement: &'static str) -> Result<Option<Self>> {
+        if which.others.is_empty() {
+            return Ok(None);
+        }
+        if table.key.is_empty() {
+            let message = format!("table {} has no primary key to tell its rows apart", table.full_name());
+            return Err(Error::fix(SqlState::NOT_SUPPORTED, message));
+        }
+        Self::of(table, statement).map(Some)
+    }
+
+    fn of(table: &TableDefinition, statement: &'static str) -> Result<Self> {
         let place = |id: &u32| table.columns.iter().position(|column| column.id == *id);
         let key: Vec<usize> = table.key.iter().filter_map(place).collect();
         let fields = key.iter().map(|at| SortField::new(table.columns[*at].field.data_type().clone())).collect();
-        Ok(Self { key, converter: RowConverter::new(fields).map_err(defect)?, seen: HashSet::new() })
+        Ok(Self { statement, key, converter: RowConverter::new(fields).map_err(defect)?, seen: HashSet::new() })
     }
 
-    fn note(&mut self, rows: &RecordBatch) -> Result<()> {
+    /// Those of these rows that come for the first time.
+    pub(super) fn first(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let keys = rows.project(&self.key).map_err(defect)?;
+        let keys = self.converter.convert_columns(keys.columns()).map_err(defect)?;
+        let is_first: BooleanArray = keys.iter().map(|key| Some(self.seen.insert(key.owned()))).collect();
+        filter_record_batch(rows, &is_first).map_err(defect)
+    }
+
+    pub(super) fn note(&mut self, rows: &RecordBatch) -> Result<()> {
         let keys = rows.project(&self.key).map_err(defect)?;
         let keys = self.converter.convert_columns(keys.columns()).map_err(defect)?;
         match keys.iter().all(|key| self.seen.insert(key.owned())) {
             true => Ok(()),
-            false => Err(Error::fix(SqlState::CARDINALITY, "MERGE cannot change a row twice")
-                .with_hint("several rows of the source match one of the table")),
+            false => Err(Error::fix(SqlState::CARDINALITY, format!("{} cannot change a row twice", self.statement))
+                .with_hint("several rows of what it is joined with match one of the table")),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Reader, byte_offset, normalize, parser_error};
 use crate::sql::statement::ReferenceSpec;
 use crate::sql::statement::{
     CheckSpec, ColumnSpec, ConflictUpdate, CopySource, Identity, IfExists, Name, OnConflict, Query, Statement,
-    TableChange, TableSpec,
+    TableChange, TableSpec, Which,
 };
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
@@ -391,13 +391,21 @@ fn on_conflict(on: ast::OnInsert) -> Result<OnConflict> {
     Ok(OnConflict { columns, update })
 }
 
-/// `UPDATE table SET column = expression, ... [WHERE condition] [RETURNING ...]`.
+/// `UPDATE table [AS name] SET column = expression, ... [FROM others] [WHERE condition] [RETURNING ...]`.
 pub(super) fn update(update: ast::Update) -> Result<Statement> {
-    refuse(&[(update.from.is_some(), "UPDATE ... FROM"), (!update.table.joins.is_empty(), "UPDATE of a join")])?;
+    refuse(&[
+        (!update.table.joins.is_empty(), "UPDATE of a join"),
+        (!update.order_by.is_empty() || update.limit.is_some(), "this form of UPDATE"),
+    ])?;
+    let others = match update.from {
+        None => Vec::new(),
+        Some(ast::UpdateTableFromKind::BeforeSet(from) | ast::UpdateTableFromKind::AfterSet(from)) => from,
+    };
+    let (table, alias) = table_factor(&update.table.relation)?;
     Ok(Statement::Update {
-        table: table_factor(&update.table.relation)?,
+        table,
         assignments: assignments(update.assignments)?,
-        condition: update.selection,
+        which: Box::new(Which { alias, others, condition: update.selection }),
         returning: update.returning.unwrap_or_default(),
     })
 }
@@ -410,19 +418,23 @@ pub(super) fn assignments(assignments: Vec<ast::Assignment>) -> Result<Vec<(Stri
     assignments.into_iter().map(one).collect()
 }
 
-/// `DELETE FROM table [WHERE condition] [RETURNING ...]`.
+/// `DELETE FROM table [AS name] [USING others] [WHERE condition] [RETURNING ...]`.
 pub(super) fn delete(delete: ast::Delete) -> Result<Statement> {
-    refuse(&[
-        (delete.using.is_some(), "DELETE ... USING"),
-        (!delete.tables.is_empty() || !delete.order_by.is_empty() || delete.limit.is_some(), "this form of DELETE"),
-    ])?;
+    refuse(&[(
+        !delete.tables.is_empty() || !delete.order_by.is_empty() || delete.limit.is_some(),
+        "this form of DELETE",
+    )])?;
     let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
     match &from[..] {
-        [ast::TableWithJoins { relation, joins }] if joins.is_empty() => Ok(Statement::Delete {
-            table: table_factor(relation)?,
-            condition: delete.selection,
-            returning: delete.returning.unwrap_or_default(),
-        }),
+        [ast::TableWithJoins { relation, joins }] if joins.is_empty() => {
+            let (table, alias) = table_factor(relation)?;
+            let others = delete.using.unwrap_or_default();
+            Ok(Statement::Delete {
+                table,
+                which: Box::new(Which { alias, others, condition: delete.selection }),
+                returning: delete.returning.unwrap_or_default(),
+            })
+        }
         _ => Err(unsupported("DELETE from several tables")),
     }
 }
@@ -435,10 +447,12 @@ pub(super) fn truncate(truncate: ast::Truncate) -> Result<Statement> {
     }
 }
 
-fn table_factor(factor: &ast::TableFactor) -> Result<Name> {
+/// A table, and what it is called in the statement.
+fn table_factor(factor: &ast::TableFactor) -> Result<(Name, Option<String>)> {
     match factor {
-        ast::TableFactor::Table { name: table, alias: None, args: None, .. } => name(table),
-        ast::TableFactor::Table { .. } => Err(unsupported("an alias of the table that is written")),
+        ast::TableFactor::Table { name: table, alias, args: None, .. } => {
+            Ok((name(table)?, alias.as_ref().map(|alias| normalize(alias.name.clone()))))
+        }
         _ => Err(unsupported("writing to something that is not a table")),
     }
 }
