@@ -16,6 +16,7 @@ use crate::requests::{Rejection, Request};
 use crate::run::{self, Due};
 use crate::session::{Outcome, Session, Transaction};
 use crate::sql::{self, Argument, IfExists, Name, ProcedureDefinition, Statement, Step};
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::Volatility;
 use datafusion::scalar::ScalarValue;
@@ -318,16 +319,17 @@ impl Program {
                 Error::fix(SqlState::NO_FUNCTION, message).with_hint(format!("it takes ({})", parameters.join(", ")))
             );
         }
-        let mut values = Vec::new();
-        for ((name, of), argument) in definition.parameters.iter().zip(arguments) {
-            let cast = sql::expression(&format!("CAST(NULL AS {of})"))?;
-            let Expr::Cast { kind, data_type, format, array, .. } = cast else {
+        let cast = |((_, of), argument): (&(String, String), &Expr)| {
+            let Expr::Cast { kind, data_type, format, array, .. } = sql::expression(&format!("CAST(NULL AS {of})"))?
+            else {
                 return Err(Error::report("a type was read as something else"));
             };
-            let cast = Expr::Cast { kind, expr: Box::new(argument.clone()), data_type, format, array };
-            let value = value_of(session, cast).await.map_err(|error| error.at(format!("argument {name}")))?;
-            values.push(Argument::new(name, of, &value)?);
-        }
+            Ok(Expr::Cast { kind, expr: Box::new(argument.clone()), data_type, format, array })
+        };
+        let casts = definition.parameters.iter().zip(arguments).map(cast).collect::<Result<Vec<_>>>()?;
+        let values = values_of(session, casts).await.map_err(|error| error.at(format!("procedure \"{name}\"")))?;
+        let argument = |((name, of), value): (&(String, String), ScalarValue)| Argument::new(name, of, &value);
+        let values = definition.parameters.iter().zip(values).map(argument).collect::<Result<Vec<_>>>()?;
         Ok(Self { steps: sql::steps(definition)?, arguments: values, broken: None })
     }
 
@@ -340,16 +342,19 @@ impl Program {
     }
 }
 
-/// The value of an expression without columns.
-async fn value_of(session: &Session, expr: Expr) -> Result<ScalarValue> {
-    let query = sql::select(expr)?;
-    let Outcome::Rows(rows) = query::run(session, &query).await? else {
+/// The values of expressions without columns.
+async fn values_of(session: &Session, exprs: Vec<Expr>) -> Result<Vec<ScalarValue>> {
+    if exprs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Outcome::Rows(rows) = query::run(session, &sql::select(exprs)?).await? else {
         return Err(Error::report("a query without rows"));
     };
     let batches = rows.collect().await?;
     let batch = batches.iter().find(|batch| batch.num_rows() > 0);
-    let batch = batch.ok_or_else(|| Error::report("an expression without a value"))?;
-    ScalarValue::try_from_array(batch.column(0), 0).map_err(Error::from_datafusion)
+    let batch = batch.ok_or_else(|| Error::report("expressions without values"))?;
+    let value = |column: &ArrayRef| ScalarValue::try_from_array(column, 0).map_err(Error::from_datafusion);
+    batch.columns().iter().map(value).collect()
 }
 
 /// One request on its way to be decided.

@@ -63,7 +63,7 @@ impl Defining {
             let is_spread = |table: &TableDefinition| table.sharding.is_some();
             let old = engine.catalogs();
             // Nobody writes under another definition than that of the shard.
-            let _gate = match old.tables.values().chain(self.catalogs.tables.values()).any(is_spread) {
+            let gate = match old.tables.values().chain(self.catalogs.tables.values()).any(is_spread) {
                 true => Some(engine.gate.write().await),
                 false => None,
             };
@@ -71,12 +71,11 @@ impl Defining {
                 return Err(Error::report("a definition was taken for a request"));
             };
             engine.commit.set_tables(self.catalogs.tables.values());
-            if _gate.is_some() {
-                engine.commit.define_in_shards().await?;
-            }
-            drop(_gate);
+            // A shard that cannot take it now hears of it with the next definition, or when the directory is opened again.
+            let in_shards = if gate.is_some() { engine.commit.define_in_shards().await } else { Ok(()) };
+            drop(gate);
             self.show().await;
-            Ok(end)
+            in_shards.map(|()| end)
         });
         publishing.await.map_err(|error| Error::report("a definition ended in a panic").with_source(error))?
     }

@@ -25,11 +25,11 @@ pub(crate) fn expression(text: &str) -> Result<Expr> {
     Err(Error::report("an expression was read as something else"))
 }
 
-/// `SELECT expression`.
+/// `SELECT expression, ...`.
 ///
 /// # Errors
 /// XX000 if that cannot be made.
-pub(crate) fn select(expr: Expr) -> Result<Query> {
+pub(crate) fn select(exprs: Vec<Expr>) -> Result<Query> {
     let Statement::Query(mut query) = parse("SELECT 1")? else {
         return Err(Error::report("a query was read as another statement"));
     };
@@ -37,7 +37,8 @@ pub(crate) fn select(expr: Expr) -> Result<Query> {
         && let ast::Statement::Query(query) = statement.as_mut()
         && let SetExpr::Select(select) = query.body.as_mut()
     {
-        select.projection = vec![SelectItem::UnnamedExpr(expr)];
+        let item = |(at, expr)| SelectItem::ExprWithAlias { expr, alias: ast::Ident::new(format!("c{at}")) };
+        select.projection = exprs.into_iter().enumerate().map(item).collect();
     }
     Ok(query)
 }

@@ -60,8 +60,8 @@ pub(crate) enum Statement {
     Truncate { table: Name },
     /// `COPY table [(columns)] FROM 'file' | STDIN [WITH (format ndjson | csv | parquet, ...)]`.
     Copy { table: Name, columns: Vec<String>, from: CopySource, options: Vec<(String, String)> },
-    /// `CREATE [OR REPLACE] PROCEDURE [IF NOT EXISTS] name (parameter type, ...) [LANGUAGE SQL] AS $$ steps $$`, where a step is `ASSERT
-    /// condition [, 'message']`, INSERT, UPDATE, DELETE, MERGE, or `EMIT [WHEN condition] statement`, which another shard decides.
+    /// `CREATE [OR REPLACE] PROCEDURE [IF NOT EXISTS] name (parameter type, ...) [LANGUAGE SQL] AS $$ step; ... $$`: a step is
+    /// ASSERT condition [, 'message'], INSERT, UPDATE, DELETE, MERGE, or EMIT [WHEN condition] statement, which is done afterwards.
     CreateProcedure { name: Name, definition: ProcedureDefinition, exists: IfExists },
     /// `DROP PROCEDURE [IF EXISTS] name`.
     DropProcedure { name: Name, if_exists: bool },

@@ -96,7 +96,7 @@ fn run_with_fault(data: &str, config: &str, trace: &Path, step: &Step, when: u64
         Fault::Fails(error) => format!("error={error}"),
     };
     let mut traced = Command::new("strace");
-    traced.args(["-f", "-qq", "-o", trace.to_str().unwrap(), "-e", &format!("trace={}", step.calls)]);
+    traced.args(["-f", "-qq", "-o", trace.to_str().expect("a path is UTF-8"), "-e", &format!("trace={}", step.calls)]);
     traced.args(["-e", &format!("inject={}:{fault}:when={when}", step.calls), "--"]);
     traced.arg(polder()).args(["sql", "--data", data, "--config", config, "--format", "csv"]);
     for variable in FOREIGN {
