@@ -57,6 +57,8 @@ enum Choice {
     TableCommit,
     /// A table after many updates: all of it, one row of it, and opening it again.
     TableScan,
+    /// Payments between accounts in several shards.
+    TableCall,
 }
 
 /// What can be measured.
@@ -149,6 +151,7 @@ impl Arguments {
                 Choice::SearchTop10 => &[Workload::SearchTop10],
                 Choice::TableCommit => &[Workload::TableCommit],
                 Choice::TableScan => &[Workload::TableScan],
+                Choice::TableCall => &[Workload::TableCall],
             };
             for workload in chosen {
                 if !workloads.contains(workload) {

@@ -319,6 +319,13 @@ impl Program {
                 Error::fix(SqlState::NO_FUNCTION, message).with_hint(format!("it takes ({})", parameters.join(", ")))
             );
         }
+        let plain = |((name, of), argument): (&(String, String), &Expr)| {
+            Some(Argument { name: name.clone(), sql_type: of.clone(), value: Some(plain_value(of, argument)?) })
+        };
+        let values: Option<Vec<Argument>> = definition.parameters.iter().zip(arguments).map(plain).collect();
+        if let Some(arguments) = values {
+            return Ok(Self { steps: sql::steps(definition)?, arguments, broken: None });
+        }
         let cast = |((_, of), argument): (&(String, String), &Expr)| {
             let Expr::Cast { kind, data_type, format, array, .. } = sql::expression(&format!("CAST(NULL AS {of})"))?
             else {
@@ -339,6 +346,27 @@ impl Program {
             Statement::Call { name, arguments } => Self::of_call(session, name, arguments).await,
             _ => Ok(Self { steps: vec![Step::Write(Box::new(statement))], arguments: Vec::new(), broken: None }),
         }
+    }
+}
+
+/// The text of an argument that is a literal of its parameter's type, as those of prepared calls and of effects are: it needs no
+/// query.
+fn plain_value(of: &str, argument: &Expr) -> Option<String> {
+    let text = |expr: &Expr| match expr {
+        Expr::Value(value) => match &value.value {
+            ast::Value::SingleQuotedString(text) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    match argument {
+        Expr::Cast { expr, data_type, array: false, .. } if data_type.to_string() == of => text(expr),
+        Expr::Value(value) => match &value.value {
+            ast::Value::Number(digits, _) if of == "BIGINT" && digits.parse::<i64>().is_ok() => Some(digits.clone()),
+            ast::Value::SingleQuotedString(text) if of == "TEXT" => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

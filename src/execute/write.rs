@@ -140,7 +140,8 @@ pub(super) async fn update(
     for (column, value) in &mut assignments {
         defaults::replace_one(value, &table, column)?;
     }
-    let mut tries = Tries::of(session, &context, &table, request, returning);
+    let returning = returning::under_own_name(&table, which.alias.as_deref(), returning);
+    let mut tries = Tries::of(session, &context, &table, request, &returning);
     if let Some(written) = tries.before().await? {
         return Ok(outcome(written));
     }
@@ -233,7 +234,8 @@ async fn delete_rows(
     request: Option<Request>,
     tag: impl Fn(u64) -> String,
 ) -> Result<Outcome> {
-    let mut tries = Tries::of(session, context, table, request, returning);
+    let returning = returning::under_own_name(table, which.alias.as_deref(), returning);
+    let mut tries = Tries::of(session, context, table, request, &returning);
     if let Some(written) = tries.before().await? {
         return Ok(outcome(written));
     }

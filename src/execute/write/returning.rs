@@ -12,9 +12,12 @@ use arrow::compute::{concat_batches, take_record_batch};
 use datafusion::catalog::MemTable;
 use datafusion::common::TableReference;
 use datafusion::physical_plan::collect;
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, SelectItem};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, ObjectName, SelectItem, SelectItemQualifiedWildcardKind, visit_expressions_mut,
+};
 use polder_catalog::{Error, ReadContext, Result};
 use polder_log::store::Offset;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// The rows that RETURNING asks for; none if it does not stand there.
@@ -39,6 +42,35 @@ pub(super) async fn rows(
     concat_batches(&schema, &rows)
         .map(Some)
         .map_err(|error| Error::report("rows of one query do not fit together").with_source(error))
+}
+
+/// The items of RETURNING with the table's own name, where the statement calls it otherwise.
+pub(super) fn under_own_name(table: &TableDefinition, alias: Option<&str>, items: &[SelectItem]) -> Vec<SelectItem> {
+    let mut items = items.to_vec();
+    let Some(alias) = alias else { return items };
+    let is_alias = |name: &Ident| match name.quote_style {
+        Some(_) => name.value == alias,
+        None => name.value.to_lowercase() == alias,
+    };
+    let own = || Ident::with_quote('"', table.name.as_str());
+    for item in &mut items {
+        if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item
+            && let [part] = &name.0[..]
+            && part.as_ident().is_some_and(is_alias)
+        {
+            *name = ObjectName::from(vec![own()]);
+        }
+        let _ = visit_expressions_mut(item, |expr| {
+            if let Expr::CompoundIdentifier(parts) = expr
+                && let [name, _] = &mut parts[..]
+                && is_alias(name)
+            {
+                *name = own();
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    }
+    items
 }
 
 /// How a statement ended that came before under the same request: its tag, and what it returned then, made of its entry.
