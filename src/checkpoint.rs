@@ -143,7 +143,7 @@ pub(crate) async fn write_if_due(engine: &Inner) -> Result<()> {
             continue;
         }
         let (tables, folder) = (Arc::clone(commit.own()), checkpoints.folder(home));
-        let (pending, dead) = commit.effects().snapshot(home);
+        let (pending, dead) = commit.effects().snapshot(home, end.offset.0);
         let extra = Extra { requests: requests.snapshot(end.entries.0), pending, dead };
         let extra =
             serde_json::to_vec(&extra).map_err(|error| Error::report("numbers do not serialize").with_source(error))?;

@@ -48,8 +48,9 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Forgets what was decided and the log did not take: it has so many entries now, and this is called before the next one. Who
     /// would look at the number of entries alone would take what failed for the one that came in its place.
-    fn take_back(&self, tables: &RowsSource, end: DurableEnd) -> store::Result<()> {
+    fn take_back(&self, tables: &RowsSource, effects: &Effects, end: DurableEnd) -> store::Result<()> {
         self.requests.take_back(end.entries.0);
+        effects.take_back(self.home, end.offset.0);
         tables.take_back(self.home, end.entries.0).map_err(|error| store::Error::declined(error.to_string()))
     }
 }
@@ -248,7 +249,10 @@ impl Commit {
             entry_of(&mut entry, &changes).map_err(log_error)?;
             let definitions = definitions_in(&changes, &CatalogName::new(POLDER));
             let proposal = self.tables.propose(ledger.home, definitions, &Changes::default(), None)?;
-            self.append(&ledger, Write { entry, proposal, request: None, declined: None }).await?;
+            let write = Write { entry, proposal, request: None, declined: None };
+            if let Decision::Refused(error) = self.append(&ledger, write).await? {
+                return Err(error);
+            }
             is_changed = true;
         }
         if is_changed { self.mint().await } else { Ok(()) }
@@ -294,36 +298,39 @@ impl Commit {
         if proposal.is_empty() && request.is_none() {
             let (ledger, tables, bytes) =
                 (self.ledger_of_main().await?, Arc::clone(&self.tables), entry.memory_bytes());
-            let main = ledger.shard.clone();
+            let (main, effects) = (ledger.shard.clone(), Arc::clone(&self.effects));
             // Also an entry that decides nothing comes behind what the log did not take.
-            let decide = move |end: DurableEnd| ledger.take_back(&tables, end).map(|()| entry);
+            let decide = move |end: DurableEnd| ledger.take_back(&tables, &effects, end).map(|()| entry);
             let appended = main.append_decided(bytes, decide).await.await;
             return Ok(Committed::Now(appended.map_err(log_error)?.end_offset()));
         }
         let write = Write { entry, proposal, request, declined: None };
-        self.decide(write).await.map(|(committed, _)| committed)
+        match self.decide(write).await? {
+            Decision::Taken(committed, _) => Ok(committed),
+            Decision::Refused(error) => Err(error),
+        }
     }
 
-    /// The same for what may be declined; also where the entry ends in its own shard. An effect is not waited for to be shown.
+    /// The same, telling what the log has refused from what did not come to the log. An effect is not waited for to be shown.
     ///
     /// # Errors
-    /// Those of [`commit`](Self::commit); why it was declined.
-    pub(crate) async fn decide(&self, write: Write) -> Result<(Committed, store::Offset)> {
+    /// Those of [`commit`](Self::commit), without what a constraint refuses.
+    pub(crate) async fn decide(&self, write: Write) -> Result<Decision> {
         self.tables().await?;
         let ledger = self.ledger(write.proposal.home()).await?;
         let is_effect = write.proposal.is_effect();
         match self.append(&ledger, write).await? {
-            Committed::Now(end) if is_effect => Ok((Committed::Now(end), end)),
-            Committed::Now(end) => Ok((Committed::Now(self.shown(ledger.home, end).await?), end)),
-            Committed::Before(before) => Ok((Committed::Before(before.clone()), before.end)),
+            Decision::Taken(Committed::Now(end), _) if !is_effect => {
+                Ok(Decision::Taken(Committed::Now(self.shown(ledger.home, end).await?), end))
+            }
+            decision => Ok(decision),
         }
     }
 
     /// Appends an entry, without waiting until it is shown; where it ends in its own shard.
-    async fn append(&self, ledger: &Ledger, write: Write) -> Result<Committed> {
+    async fn append(&self, ledger: &Ledger, write: Write) -> Result<Decision> {
         let Write { entry, proposal, request, declined } = write;
         let (verdict, bytes, emits) = (Verdict::default(), entry.memory_bytes(), entry.kind() == EntryKind::REQUEST);
-        let effect = proposal.is_effect().then(|| entry.attributes().clone());
         let deciding = Deciding {
             ledger: ledger.clone(),
             tables: Arc::clone(&self.tables),
@@ -336,18 +343,14 @@ impl Commit {
         let appended = ledger.shard.append_decided(bytes, move |end| deciding.decide(end, entry)).await.await;
         match verdict.take() {
             // Whoever is told that a key is taken can rely on it, so the entry that says so is durable, too.
-            Some(Refused::ByConstraint(error)) => {
-                let appended = appended.map_err(log_error)?;
-                if let Some(attributes) = effect {
-                    let (time, end) = (appended.commit_time, appended.end_offset().0);
-                    self.effects.died(ledger.home, &attributes, time, end, &Rejection::of(&error));
-                }
-                Err(error)
-            }
+            Some(Refused::ByConstraint(error)) => appended.map_err(log_error).map(|_| Decision::Refused(error)),
             Some(Refused::NoEntry(error)) => Err(error),
             // It was in the same group, which may have failed since.
             Some(Refused::Known) => match self.outcome(request.as_ref()).await? {
-                Some(outcome) => Ok(Committed::Before(outcome)),
+                Some(outcome) => {
+                    let end = outcome.end;
+                    Ok(Decision::Taken(Committed::Before(outcome), end))
+                }
                 None => Err(Error::retry(SqlState::SERIALIZATION, "the same request has just failed")),
             },
             None => {
@@ -356,7 +359,7 @@ impl Commit {
                     // It is durable now, so they can be done.
                     self.effects.tell();
                 }
-                Ok(Committed::Now(end))
+                Ok(Decision::Taken(Committed::Now(end), end))
             }
         }
     }
@@ -397,9 +400,9 @@ impl Commit {
 
     async fn mint(&self) -> Result<()> {
         let (ledger, shards, tables) = (self.ledger_of_main().await?, self.shards(), Arc::clone(&self.tables));
-        let main = ledger.shard.clone();
+        let (main, effects) = (ledger.shard.clone(), Arc::clone(&self.effects));
         let decide = move |end: DurableEnd| {
-            ledger.take_back(&tables, end)?;
+            ledger.take_back(&tables, &effects, end)?;
             let epoch = tables.epoch(|at| {
                 let end = shards.get(at as usize).map(|ledger| ledger.shard.end());
                 end.map_or((0, 0), |end| (end.entries.0, end.offset.0))
@@ -477,6 +480,14 @@ impl Commit {
 /// What an epoch takes of the queue of `main` while it waits.
 const EPOCH_BYTES: usize = 4096;
 
+/// What the log has decided.
+pub(crate) enum Decision {
+    /// With where the entry ends in its own shard.
+    Taken(Committed, store::Offset),
+    /// It has an entry that says why.
+    Refused(Error),
+}
+
 /// What has become of an entry.
 pub(crate) enum Committed {
     /// It is in the log and ends here.
@@ -529,7 +540,7 @@ impl Verdict {
 impl Deciding {
     /// The entry that the log takes: this one, one that says why not, or none.
     fn decide(mut self, end: DurableEnd, entry: NewEntry) -> store::Result<NewEntry> {
-        self.ledger.take_back(&self.tables, end)?;
+        self.ledger.take_back(&self.tables, &self.effects, end)?;
         let known = self.request.as_ref().map(|request| self.ledger.requests.decide(request));
         match known {
             Some(Err(error)) => return self.none(Refused::NoEntry(error)),
@@ -537,6 +548,10 @@ impl Deciding {
             Some(Ok(None)) | None => {}
         }
         let end_offset = end.offset + entry.record_count();
+        if !self.effects.claim(self.ledger.home, entry.attributes(), end_offset.0) {
+            let late = Error::retry(SqlState::SERIALIZATION, "another one replays these dead letters");
+            return self.none(Refused::NoEntry(late));
+        }
         let decided = match self.proposal.is_empty() {
             true => Ok(()),
             false => self.tables.decide(end.entries.0, self.position(end_offset), &self.proposal),
@@ -547,7 +562,6 @@ impl Deciding {
                 if entry.kind() == EntryKind::REQUEST {
                     let origin = attributes.origin.as_deref().and_then(|origin| origin.parse().ok());
                     self.effects.emitted(self.ledger.home, end_offset.0, origin);
-                    self.effects.replayed(attributes);
                 }
                 self.note(end, end_offset, Ok(attributes.outcome.clone().unwrap_or_default()));
                 Ok(entry)
@@ -575,7 +589,11 @@ impl Deciding {
     fn reject(&self, end: DurableEnd, of: &NewEntry, error: Error) -> store::Result<NewEntry> {
         let rejection = Rejection::of(&error);
         let entry = rejection_entry(&rejection, of)?;
-        self.note(end, end.offset + entry.record_count(), Err(rejection));
+        let end_offset = end.offset + entry.record_count();
+        if self.proposal.is_effect() {
+            self.effects.died(self.ledger.home, entry.attributes(), end.time, end_offset.0, &rejection);
+        }
+        self.note(end, end_offset, Err(rejection));
         self.verdict.set(Refused::ByConstraint(error));
         Ok(entry)
     }

@@ -93,6 +93,9 @@ pub(crate) struct DeadLetter {
     pub(crate) time: i64,
     /// Where the entry ends that says so, in the shard of its home.
     pub(crate) end: u64,
+    /// Where the entry ends that emits it again, in the same shard.
+    #[serde(skip)]
+    replayed: Option<u64>,
 }
 
 /// Entries whose effects are still to be done, and effects that could not be.
@@ -133,13 +136,16 @@ impl Effects {
         if header.kind == EntryKind::REQUEST {
             self.emitted(home, header.end_offset().0, origin);
         }
-        self.replayed(&header.attributes);
+        if let Some(origins) = replayed_in(&header.attributes) {
+            let mut inner = self.lock();
+            inner.dead.entry(home).or_default().retain(|letter| !origins.contains(&letter.origin.as_str()));
+        }
         if let (Some(_), Some(rejection)) = (origin, rejection) {
             self.died(home, &header.attributes, header.commit_time, header.end_offset().0, rejection);
         }
     }
 
-    /// Notes an effect that could not be done.
+    /// Notes an effect that could not be done, in the order of the log.
     pub(crate) fn died(&self, home: Home, attributes: &Attributes, time: CommitTime, end: u64, rejection: &Rejection) {
         let letter = DeadLetter {
             origin: attributes.origin.clone().unwrap_or_default(),
@@ -147,6 +153,7 @@ impl Effects {
             rejection: rejection.clone(),
             time: time.0,
             end,
+            replayed: None,
         };
         let mut inner = self.lock();
         let letters = inner.dead.entry(home).or_default();
@@ -155,20 +162,35 @@ impl Effects {
         }
     }
 
-    /// Forgets the dead letters that an entry emits again.
-    pub(crate) fn replayed(&self, attributes: &Attributes) {
-        let Some(origins) = attributes.origin.as_deref().and_then(|origin| origin.strip_prefix(REPLAY)) else { return };
-        let origins: Vec<_> = origins.split("; ").collect();
+    /// Notes that an entry emits dead letters of its shard again, in the order of the log; not if another one has. Whoever else
+    /// asks for them at the same time comes too late.
+    pub(crate) fn claim(&self, home: Home, attributes: &Attributes, end: u64) -> bool {
+        let Some(origins) = replayed_in(attributes) else { return true };
         let mut inner = self.lock();
-        for letters in inner.dead.values_mut() {
-            letters.retain(|letter| !origins.contains(&letter.origin.as_str()));
+        let letters = inner.dead.entry(home).or_default();
+        let is_meant = |letter: &DeadLetter| letter.replayed.is_none() && origins.contains(&letter.origin.as_str());
+        if letters.iter().filter(|letter| is_meant(letter)).count() != origins.len() {
+            return false;
+        }
+        letters.iter_mut().filter(|letter| is_meant(letter)).for_each(|letter| letter.replayed = Some(end));
+        true
+    }
+
+    /// Forgets what the log did not take: the shard ends there, before the next entry.
+    pub(crate) fn take_back(&self, home: Home, end: u64) {
+        let mut inner = self.lock();
+        inner.pending.retain(|(known, at), _| *known != home || *at <= end);
+        if let Some(letters) = inner.dead.get_mut(&home) {
+            letters.retain(|letter| letter.end <= end);
+            letters.iter_mut().for_each(|letter| letter.replayed = letter.replayed.filter(|at| *at <= end));
         }
     }
 
     /// The effects that could not be done, with the shard that says so.
     pub(crate) fn dead(&self) -> Vec<(Home, DeadLetter)> {
         let inner = self.lock();
-        inner.dead.iter().flat_map(|(home, letters)| letters.iter().map(|letter| (*home, letter.clone()))).collect()
+        let all = inner.dead.iter().flat_map(|(home, letters)| letters.iter().map(|letter| (*home, letter.clone())));
+        all.filter(|(_, letter)| letter.replayed.is_none()).collect()
     }
 
     /// How many entries have effects that are still to be done.
@@ -211,11 +233,13 @@ impl Effects {
         }
     }
 
-    /// What a checkpoint keeps of a home.
-    pub(crate) fn snapshot(&self, home: Home) -> (Vec<u64>, Vec<DeadLetter>) {
+    /// What a checkpoint keeps of a home that reflects its shard up to an end.
+    pub(crate) fn snapshot(&self, home: Home, end: u64) -> (Vec<u64>, Vec<DeadLetter>) {
         let inner = self.lock();
-        let pending = inner.pending.keys().filter(|(known, _)| *known == home).map(|(_, end)| *end).collect();
-        (pending, inner.dead.get(&home).cloned().unwrap_or_default())
+        let pending = inner.pending.keys().filter(|(known, at)| *known == home && *at <= end).map(|(_, at)| *at);
+        let is_kept = |letter: &&DeadLetter| letter.end <= end && letter.replayed.is_none_or(|at| at > end);
+        let dead = inner.dead.get(&home).into_iter().flatten().filter(is_kept).cloned();
+        (pending.collect(), dead.collect())
     }
 
     /// What [`snapshot`](Self::snapshot) gave.
@@ -241,6 +265,11 @@ impl Effects {
 pub(crate) fn replay_of(letters: &[DeadLetter]) -> String {
     let origins: Vec<_> = letters.iter().map(|letter| letter.origin.as_str()).collect();
     format!("{REPLAY}{}", origins.join("; "))
+}
+
+/// The dead letters that an entry emits again, if it does.
+fn replayed_in(attributes: &Attributes) -> Option<Vec<&str>> {
+    Some(attributes.origin.as_deref()?.strip_prefix(REPLAY)?.split("; ").collect())
 }
 
 const REPLAY: &str = "replay of ";

@@ -67,10 +67,10 @@ pub(super) async fn resolve(session: &Session, query: &Query, context: &ReadCont
         }
         let late = wait(engine, &behind, cut, &context).await;
         if again >= TRIES || !late.is_empty() {
-            let others = if late.is_empty() { &ahead } else { &late };
-            let names = others.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            let how = if late.is_empty() { "are read newer than" } else { "do not reflect yet" };
-            context.notice(format!("tables of {names} {how} the position '{MAIN}:{}', which the others do", cut.0));
+            let apart = if late.is_empty() { [behind, ahead].concat() } else { late.clone() };
+            let how = if late.is_empty() { "are not read as of" } else { "do not reflect yet" };
+            let names = apart.join(", ");
+            context.notice(format!("tables of {names} {how} the position '{MAIN}:{}', as the others are", cut.0));
             return Ok((tables, context));
         }
         context = context.again();

@@ -5,6 +5,7 @@ mod cut;
 mod define;
 mod index;
 mod past;
+mod patience;
 mod procedure;
 mod publish;
 mod query;

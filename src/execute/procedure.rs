@@ -3,11 +3,11 @@
 //! A call is a transaction that the engine does for its client: its steps read and change the newest tables, and the log decides
 //! whether what they have read still holds. If not it is done again. What it emits goes into the same entry.
 
-use crate::catalogs::{POLDER, PUBLIC};
-use crate::commit::{Committed, Write, outcome_entry, position};
-use crate::effects::{self, Effect, Origin};
+use crate::commit::{Committed, Decision, Write, outcome_entry, position};
+use crate::effects::{self, DeadLetter, Effect, Origin};
 use crate::engine::{Engine, Inner};
 use crate::execute::define::done;
+use crate::execute::patience::Patience;
 use crate::execute::publish::Defining;
 use crate::execute::write::{self, Draft, Writable};
 use crate::execute::{query, table};
@@ -23,10 +23,9 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Expr, visit_expressions};
 use polder_catalog::{Error, Kind, ReadContext, Result, SqlState};
 use polder_log::store::{Attributes, EntryKind, MAIN};
-use polder_rows::Home;
+use polder_rows::{Home, Proposal};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 const CALL: &str = "CALL";
 
@@ -38,7 +37,7 @@ pub(super) async fn create(
     exists: IfExists,
 ) -> Result<Outcome> {
     let context = query::context(session);
-    let name = own_name(name)?;
+    let name = table::own_name(name, "procedure")?;
     let types = types(session, &definition).await?;
     check(session, &context, &definition, &types).await?;
     let mut defining = Defining::begin(session, &context).await?;
@@ -61,21 +60,12 @@ pub(super) async fn create(
 pub(super) async fn drop(session: &Session, name: Name, if_exists: bool) -> Result<Outcome> {
     let context = query::context(session);
     let mut defining = Defining::begin(session, &context).await?;
-    let name = own_name(name)?;
+    let name = table::own_name(name, "procedure")?;
     if defining.catalogs.procedures.remove(&name).is_none() {
         return if if_exists { done("DROP PROCEDURE") } else { Err(missing(&name)) };
     }
     defining.publish().await?;
     done("DROP PROCEDURE")
-}
-
-fn own_name(name: Name) -> Result<String> {
-    let parts: Vec<_> = name.0.iter().map(String::as_str).collect();
-    match parts[..] {
-        [procedure] | [PUBLIC, procedure] | [POLDER, PUBLIC, procedure] => Ok(procedure.to_string()),
-        _ => Err(Error::fix(SqlState::NOT_SUPPORTED, format!("a procedure cannot be made in \"{}\"", parts[0]))
-            .with_hint(format!("procedures live in {POLDER}.{PUBLIC}"))),
-    }
 }
 
 fn missing(name: &str) -> Error {
@@ -213,40 +203,65 @@ pub(super) async fn call(
             done(CALL)
         }
         Decided::Before(tag) => done(&tag),
+        Decided::Declined(error) => Err(error),
     }
 }
 
-/// `REPLAY DEAD LETTERS [FOR name]`: one entry of `main` emits them again.
+/// `REPLAY DEAD LETTERS [FOR name]`: an entry of each shard that has any emits them again, once.
 pub(super) async fn replay(session: &Session, name: Option<Name>) -> Result<Outcome> {
-    let engine = &session.engine.0;
+    let commit = &session.engine.0.commit;
     let context = query::context(session);
-    let commit = &engine.commit;
     commit.tables().await?;
     let wanted = name.and_then(|name| name.0.into_iter().next_back());
+    let (mut count, mut entries) = (0, Vec::new());
+    for ledger in commit.ledgers().await? {
+        let home = ledger.home;
+        loop {
+            let (letters, emitted) = letters_of(session, home, wanted.as_deref()).await?;
+            if letters.is_empty() {
+                break;
+            }
+            let mut draft = Draft::new(&session.engine.0, EntryKind::REQUEST).await?;
+            draft.emit(emitted)?;
+            let (entry, _) = draft.finish()?;
+            let attributes = Attributes { origin: Some(effects::replay_of(&letters)), ..Attributes::default() };
+            let entry = entry.with_attributes(attributes);
+            let write = Write { entry, proposal: Proposal::of_home(home), request: None, declined: None };
+            match commit.decide(write).await {
+                Ok(Decision::Refused(error)) => return Err(error),
+                Ok(Decision::Taken(_, end)) => {
+                    count += letters.len();
+                    entries.push((home, end));
+                    // One that dies once more is for the next statement.
+                    break;
+                }
+                // Another one was first: look again for what is left.
+                Err(error) if error.state() == SqlState::SERIALIZATION => context.check()?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    if session.settings().waits_for_effects() {
+        for (home, end) in entries {
+            commit.effects().wait(home, end.0, &context).await?;
+        }
+    }
+    done(&format!("REPLAY {count}"))
+}
+
+/// The dead letters of a home that are about a table or procedure, or all, and what they are.
+async fn letters_of(session: &Session, home: Home, wanted: Option<&str>) -> Result<(Vec<DeadLetter>, Vec<Effect>)> {
+    let commit = &session.engine.0.commit;
     let (mut letters, mut emitted) = (Vec::new(), Vec::new());
-    for (_, letter) in commit.effects().dead() {
+    for (_, letter) in commit.effects().dead().into_iter().filter(|(known, _)| *known == home) {
         let Some(effect) = run::effect_of(commit, &letter).await? else { continue };
         let about = target_of(&sql::parse(&effect.statement)?);
-        if wanted.is_none() || about.is_some() && about == wanted {
+        if wanted.is_none() || about.as_deref() == wanted {
             letters.push(letter);
             emitted.push(effect);
         }
     }
-    let tag = format!("REPLAY {}", letters.len());
-    if letters.is_empty() {
-        return done(&tag);
-    }
-    let mut draft = Draft::new(engine, EntryKind::REQUEST).await?;
-    draft.emit(emitted)?;
-    let (entry, _) = draft.finish()?;
-    let attributes = Attributes { origin: Some(effects::replay_of(&letters)), ..Attributes::default() };
-    let entry = entry.with_attributes(attributes);
-    let write = Write { entry, proposal: Default::default(), request: None, declined: None };
-    let (_, end) = commit.decide(write).await?;
-    if session.settings().waits_for_effects() {
-        commit.effects().wait(Home::Main, end.0, &context).await?;
-    }
-    done(&tag)
+    Ok((letters, emitted))
 }
 
 /// The table or procedure that a statement is about.
@@ -264,7 +279,7 @@ fn target_of(statement: &Statement) -> Option<String> {
 /// Does the effects of one entry that are still to be done, one after the other. Each is done, or a dead letter.
 ///
 /// # Errors
-/// The log's: they are still to be done.
+/// The log's: those that are left are still to be done.
 pub(crate) async fn apply(engine: &Engine, due: &Due) -> Result<()> {
     for (number, effect) in &due.effects {
         let origin = Origin { home: due.home, number: *number };
@@ -284,11 +299,8 @@ pub(crate) async fn apply(engine: &Engine, due: &Due) -> Result<()> {
         };
         let run = Run { engine, context: &context, program: &program, attributes, request: None, origin: Some(origin) };
         match run.decide().await {
-            Ok(_) => {}
-            // It is in the log that it could not be done.
-            Err(error) if error.kind() == Kind::Fix => {
-                tracing::warn!(%origin, %error, "an effect is a dead letter");
-            }
+            Ok(Decided::Declined(error)) => tracing::warn!(%origin, %error, "an effect is a dead letter"),
+            Ok(Decided::Now { .. } | Decided::Before(_)) => {}
             Err(error) => return Err(error),
         }
     }
@@ -310,7 +322,7 @@ impl Program {
 
     async fn of_call(session: &Session, name: &Name, arguments: &[Expr]) -> Result<Self> {
         let catalogs = session.engine.0.catalogs();
-        let name = own_name(name.clone())?;
+        let name = table::own_name(name.clone(), "procedure")?;
         let definition = catalogs.procedures.get(&name).ok_or_else(|| missing(&name))?;
         if arguments.len() != definition.parameters.len() {
             let parameters: Vec<_> = definition.parameters.iter().map(|(name, of)| format!("{name} {of}")).collect();
@@ -401,30 +413,20 @@ enum Decided {
     Now { home: Home, end: u64, shown: polder_log::store::Offset },
     /// It was before.
     Before(String),
+    /// The log says why it came to nothing.
+    Declined(Error),
 }
-
-/// After so many tries in vain a request has the tables for itself.
-const DISTURBED_MAX: u32 = 8;
-const PAUSE_MIN: Duration = Duration::from_micros(100);
-const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 impl Run<'_> {
     /// Does the steps until what they have read still holds when the log decides.
     ///
     /// # Errors
-    /// Why it is declined, which is in the log then; those of the log.
+    /// Those of the log, and of steps that would go better another time.
     async fn decide(&self) -> Result<Decided> {
-        let (mut pause, mut disturbed) = (PAUSE_MIN, 0);
+        let mut patience = Patience::default();
         loop {
-            match self.attempt(disturbed >= DISTURBED_MAX).await {
-                Err(error) if error.state() == SqlState::SERIALIZATION => {
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        error = self.context.stopped() => return Err(error),
-                    }
-                    pause = (pause * 2).min(PAUSE_MAX);
-                    disturbed += 1;
-                }
+            match self.attempt(patience.is_at_end()).await {
+                Err(error) if error.state() == SqlState::SERIALIZATION => patience.disturbed(self.context).await?,
                 decided => return decided,
             }
         }
@@ -438,7 +440,7 @@ impl Run<'_> {
         inner.set_transaction(Some(Transaction::new(Arc::clone(&view), false, None, None)));
         let (declined, effects) = match self.steps(&inner).await {
             Ok(effects) => (None, effects),
-            Err(error) if error.kind() == Kind::Fix => (Some(error), Vec::new()),
+            Err(error) if self.is_declined(&error) => (Some(error), Vec::new()),
             Err(error) => return Err(error),
         };
         let transaction = inner.set_transaction(None).ok_or_else(|| Error::report("a transaction went missing"))?;
@@ -461,18 +463,28 @@ impl Run<'_> {
         // Where its rows are cannot be told: `main` says why.
         let (proposal, declined) = match proposal {
             Ok(proposal) => (proposal, declined),
-            Err(error) if error.kind() == Kind::Fix => (Default::default(), declined.or(Some(error))),
+            Err(error) if self.is_declined(&error) => (Default::default(), declined.or(Some(error))),
             Err(error) => return Err(error),
         };
         let effect = self.origin.map(|origin| (origin.home, origin.number));
         let proposal = proposal.with_effect(effect);
         let home = proposal.home();
         let write = Write { entry, proposal, request: self.request.clone(), declined };
-        let (committed, end) = engine.commit.decide(write).await?;
-        match committed {
-            Committed::Now(shown) => Ok(Decided::Now { home, end: end.0, shown }),
-            Committed::Before(before) => before.outcome.map(Decided::Before).map_err(|rejection| rejection.error()),
+        match engine.commit.decide(write).await? {
+            Decision::Taken(Committed::Now(shown), end) => Ok(Decided::Now { home, end: end.0, shown }),
+            Decision::Taken(Committed::Before(before), _) => {
+                before.outcome.map(Decided::Before).map_err(|rejection| rejection.error())
+            }
+            Decision::Refused(error) => Ok(Decided::Declined(error)),
         }
+    }
+
+    /// Whether an error is the outcome of the request, and not of how it is written or where it runs. An effect has nobody to be
+    /// told, so the log is told all that trying again would not mend.
+    fn is_declined(&self, error: &Error) -> bool {
+        let state = error.state();
+        let class = &state.as_str()[..2];
+        error.kind() == Kind::Fix && (self.origin.is_some() || ["P0", "21", "22", "23"].contains(&class))
     }
 
     /// What the steps emit.

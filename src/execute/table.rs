@@ -494,18 +494,8 @@ async fn types(session: &Session, columns: &[ColumnSpec]) -> Result<SchemaRef> {
 
 /// The Arrow types of names with SQL types.
 pub(super) async fn types_of(session: &Session, columns: Vec<(String, ast::DataType)>) -> Result<SchemaRef> {
-    let spec = |(name, sql_type)| ColumnSpec {
-        name,
-        sql_type,
-        not_null: false,
-        unique: false,
-        default: None,
-        identity: None,
-        checks: Vec::new(),
-        references: None,
-        options: Vec::new(),
-    };
-    types(session, &columns.into_iter().map(spec).collect::<Vec<_>>()).await
+    let columns: Vec<_> = columns.into_iter().map(|(name, sql_type)| ColumnSpec::new(name, sql_type)).collect();
+    types(session, &columns).await
 }
 
 /// Text is kept as `Utf8`, however queries pass it on.
@@ -520,7 +510,7 @@ pub(super) fn plain(field: &Field) -> Field {
     field.clone().with_data_type(data_type)
 }
 
-fn own_name(name: Name, what: &str) -> Result<String> {
+pub(super) fn own_name(name: Name, what: &str) -> Result<String> {
     let parts: Vec<_> = name.0.iter().map(String::as_str).collect();
     match parts[..] {
         [name] | [PUBLIC, name] | [POLDER, PUBLIC, name] => Ok(name.to_string()),

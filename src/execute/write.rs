@@ -23,6 +23,7 @@ pub(crate) use topic::append;
 
 use crate::definitions::{StoredColumn, TableDefinition};
 use crate::engine::Inner;
+use crate::execute::patience::Patience;
 use crate::execute::query;
 use crate::execute::resolve::{Resolver, Target, reference};
 use crate::execute::table::plain;
@@ -39,7 +40,6 @@ use polder_catalog::{Error, ReadContext, Result, SqlState};
 use polder_log::TopicDefinition;
 use polder_log::store::Offset;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Something that statements write.
 pub(super) enum Writable {
@@ -280,16 +280,8 @@ struct Tries<'a> {
     returning: &'a [SelectItem],
     /// A transaction is done again as a whole, by who began it.
     once: bool,
-    disturbed: u32,
-    pause: Duration,
+    patience: Patience,
 }
-
-/// After so many tries in vain a statement has the tables for itself: a large one would never come to an end beside many small.
-const DISTURBED_MAX: u32 = 8;
-
-/// Pauses between tries, so that whoever keeps changing the rows may come to an end.
-const PAUSE_MIN: Duration = Duration::from_micros(100);
-const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 impl<'a> Tries<'a> {
     fn of(
@@ -306,15 +298,14 @@ impl<'a> Tries<'a> {
             request,
             returning,
             once: session.in_transaction(),
-            disturbed: 0,
-            pause: PAUSE_MIN,
+            patience: Patience::default(),
         }
     }
 
     /// The next try, with a snapshot of its own.
     async fn next(&self) -> Result<Attempt<'a>> {
         let (context, request) = (self.context.again(), self.request.clone());
-        let alone = self.disturbed >= DISTURBED_MAX;
+        let alone = self.patience.is_at_end();
         Attempt::begin(self.session, context, self.table, request, self.returning, alone).await
     }
 
@@ -335,13 +326,7 @@ impl<'a> Tries<'a> {
     async fn settle<T>(&mut self, done: Result<T>) -> Result<Option<T>> {
         match done {
             Err(error) if error.state() == SqlState::SERIALIZATION && !self.once => {
-                tokio::select! {
-                    () = tokio::time::sleep(self.pause) => {}
-                    error = self.context.stopped() => return Err(error),
-                }
-                self.pause = (self.pause * 2).min(PAUSE_MAX);
-                self.disturbed += 1;
-                Ok(None)
+                self.patience.disturbed(self.context).await.map(|()| None)
             }
             done => done.map(Some),
         }

@@ -25,22 +25,33 @@ pub(crate) fn expression(text: &str) -> Result<Expr> {
     Err(Error::report("an expression was read as something else"))
 }
 
-/// `SELECT expression, ...`.
+/// A query of one SELECT, which is `SELECT 1 FROM t` before it is changed.
 ///
 /// # Errors
 /// XX000 if that cannot be made.
-pub(crate) fn select(exprs: Vec<Expr>) -> Result<Query> {
-    let Statement::Query(mut query) = parse("SELECT 1")? else {
+pub(crate) fn select_with(change: impl FnOnce(&mut ast::Select)) -> Result<Query> {
+    let Statement::Query(mut query) = parse("SELECT 1 FROM t")? else {
         return Err(Error::report("a query was read as another statement"));
     };
     if let DataFusionStatement::Statement(statement) = &mut query.0
         && let ast::Statement::Query(query) = statement.as_mut()
         && let SetExpr::Select(select) = query.body.as_mut()
     {
-        let item = |(at, expr)| SelectItem::ExprWithAlias { expr, alias: ast::Ident::new(format!("c{at}")) };
-        select.projection = exprs.into_iter().enumerate().map(item).collect();
+        change(select);
     }
     Ok(query)
+}
+
+/// `SELECT expression, ...`.
+///
+/// # Errors
+/// XX000 if that cannot be made.
+pub(crate) fn select(exprs: Vec<Expr>) -> Result<Query> {
+    let item = |(at, expr)| SelectItem::ExprWithAlias { expr, alias: ast::Ident::new(format!("c{at}")) };
+    select_with(|select| {
+        select.from.clear();
+        select.projection = exprs.into_iter().enumerate().map(item).collect();
+    })
 }
 
 /// `SELECT 1 WHERE condition`: a row if it is true.
@@ -48,16 +59,10 @@ pub(crate) fn select(exprs: Vec<Expr>) -> Result<Query> {
 /// # Errors
 /// XX000 if that cannot be made.
 pub(crate) fn select_where(condition: Expr) -> Result<Query> {
-    let Statement::Query(mut query) = parse("SELECT 1")? else {
-        return Err(Error::report("a query was read as another statement"));
-    };
-    if let DataFusionStatement::Statement(statement) = &mut query.0
-        && let ast::Statement::Query(query) = statement.as_mut()
-        && let SetExpr::Select(select) = query.body.as_mut()
-    {
+    select_with(|select| {
+        select.from.clear();
         select.selection = Some(condition);
-    }
-    Ok(query)
+    })
 }
 
 /// Whether there is a query in an expression.

@@ -14,7 +14,7 @@ mod statement;
 mod tests;
 
 pub(crate) use as_of::as_of;
-pub(crate) use expression::{expression, has_query, names_in, select, select_where};
+pub(crate) use expression::{expression, has_query, names_in, select, select_where, select_with};
 pub(crate) use parameters::{Argument, bind, bind_names, bind_names_in, rows_of_parameters};
 pub(crate) use parse::{parse, steps};
 pub(crate) use print::{identifier, literal};

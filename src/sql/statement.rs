@@ -110,6 +110,23 @@ pub(crate) struct ColumnSpec {
     pub(crate) options: Vec<(String, String)>,
 }
 
+impl ColumnSpec {
+    /// One without anything beyond its type.
+    pub(crate) fn new(name: String, sql_type: ast::DataType) -> Self {
+        Self {
+            name,
+            sql_type,
+            not_null: false,
+            unique: false,
+            default: None,
+            identity: None,
+            checks: Vec::new(),
+            references: None,
+            options: Vec::new(),
+        }
+    }
+}
+
 /// `FOREIGN KEY (columns) REFERENCES table [(columns)]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReferenceSpec {

@@ -52,6 +52,7 @@ mod write;
 pub use federation::push;
 pub use sample::sample;
 pub use subject::{Edit, Subject, Table, Trouble};
+pub use write::{definition, weighted};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;

@@ -21,13 +21,38 @@ use std::time::{Duration, SystemTime};
 /// Changes to one dataset: its rows, then their weights.
 pub(super) type DatasetChanges = (DatasetId, RecordBatch);
 
-/// The rows, each with this weight.
-pub(super) fn weighted(rows: &RecordBatch, weight: i64) -> RecordBatch {
+/// The rows, each with this weight: as changes have them.
+pub fn weighted(rows: &RecordBatch, weight: i64) -> RecordBatch {
     let mut fields = rows.schema().fields().to_vec();
     fields.push(Arc::new(Field::new(WEIGHT_COLUMN, DataType::Int64, false)));
     let mut columns = rows.columns().to_vec();
     columns.push(Arc::new(Int64Array::from_value(weight, rows.num_rows())));
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("a weight column fits any batch")
+}
+
+/// What an engine would define a table as: the columns have the ids `c0`, `c1` and so on, and the primary key is the column of
+/// this name, if there is one.
+pub fn definition(id: &str, schema: &str, name: &str, columns: &Schema, key: Option<&str>) -> DatasetDefinition {
+    let column = |(at, field): (usize, &FieldRef)| ColumnDefinition {
+        id: ColumnId(format!("c{at}").into()),
+        field: Arc::clone(field),
+        options: BTreeMap::new(),
+    };
+    let columns: Vec<_> = columns.fields().iter().enumerate().map(column).collect();
+    let is_key = |column: &&ColumnDefinition| Some(column.field.name().as_str()) == key;
+    DatasetDefinition {
+        id: DatasetId(id.into()),
+        schema: schema.to_string(),
+        name: name.to_string(),
+        key: columns.iter().filter(is_key).map(|column| column.id.clone()).collect(),
+        columns,
+        unique: Vec::new(),
+        identity: None,
+        indexes: Vec::new(),
+        references: Vec::new(),
+        sharding: None,
+        options: BTreeMap::new(),
+    }
 }
 
 /// A position after everything that was applied.
@@ -212,7 +237,9 @@ pub(super) async fn writer_4_dropped_anywhere_leaves_all_or_nothing(world: &Worl
 pub(super) async fn writer_5_is_defined_by_the_log(world: &World<'_>) -> Verdict {
     let Some(writer) = world.source().writer() else { return not_applicable(NO_WRITER) };
     let rows = people(0..5);
-    let definition = definition("conf_defined", &rows.schema(), world.schema());
+    let schema = rows.schema();
+    let first = schema.field(0).name();
+    let definition = definition("conf_defined-1", &world.schema(), "conf_defined", &schema, Some(first));
     let (id, takes) = (definition.id.clone(), writer.check_definition(&definition).is_ok());
     let position = next_position(writer.as_ref()).await?;
     for time in ["the first time", "the second time"] {
@@ -236,28 +263,6 @@ pub(super) async fn writer_5_is_defined_by_the_log(world: &World<'_>) -> Verdict
         ensure!(world.find(&world.context(), "conf_defined").await?.is_none(), "a dropped dataset is still there");
     }
     kept()
-}
-
-/// A dataset whose first column is its key.
-fn definition(name: &str, rows: &Schema, schema: String) -> DatasetDefinition {
-    let column = |(at, field): (usize, &FieldRef)| ColumnDefinition {
-        id: ColumnId(format!("c{at}").into()),
-        field: Arc::clone(field),
-        options: BTreeMap::new(),
-    };
-    DatasetDefinition {
-        id: DatasetId(format!("{name}-1").into()),
-        schema,
-        name: name.to_string(),
-        columns: rows.fields().iter().enumerate().map(column).collect(),
-        key: vec![ColumnId("c0".into())],
-        unique: Vec::new(),
-        identity: None,
-        indexes: Vec::new(),
-        references: Vec::new(),
-        sharding: None,
-        options: BTreeMap::new(),
-    }
 }
 
 /// Polls a future so many times at most, then drops it.

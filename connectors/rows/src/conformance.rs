@@ -1,13 +1,13 @@
 //! The conformance suite on Polder's own tables. They have no other way in than entries, so tables are made by entries.
 
 use crate::RowsSource;
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use async_trait::async_trait;
-use polder_catalog::conformance::{Edit, Outcome, Subject, Table, Trouble, run};
+use polder_catalog::conformance::{Edit, Outcome, Subject, Table, Trouble, definition, run, weighted};
 use polder_catalog::{
     Applied, CatalogName, ChangePart, ColumnDefinition, ColumnId, Connector, DatasetDefinition, DatasetId, Definition,
-    Entry, Error, Offset, OptionSpec, Options, Position, Result, ShardName, Source, WEIGHT_COLUMN,
+    Entry, Error, Offset, OptionSpec, Options, Position, Result, ShardName, Source,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -66,14 +66,6 @@ impl RowsSubject {
     }
 }
 
-fn weighted(rows: &RecordBatch, weight: i64) -> RecordBatch {
-    let mut fields = rows.schema().fields().to_vec();
-    fields.push(Arc::new(Field::new(WEIGHT_COLUMN, DataType::Int64, false)));
-    let mut columns = rows.columns().to_vec();
-    columns.push(Arc::new(Int64Array::from_value(weight, rows.num_rows())) as ArrayRef);
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("a weight fits")
-}
-
 #[async_trait]
 impl Subject for RowsSubject {
     fn connector(&self) -> Arc<dyn Connector> {
@@ -128,26 +120,8 @@ impl Subject for RowsSubject {
         let definition = {
             let mut made = self.made.lock().expect("no test panics here");
             made.0 += 1;
-            let column = |(at, field): (usize, &Arc<Field>)| ColumnDefinition {
-                id: ColumnId(format!("c{at}").into()),
-                field: Arc::clone(field),
-                options: BTreeMap::new(),
-            };
-            let columns: Vec<_> = table.schema.fields().iter().enumerate().map(column).collect();
-            let is_key = |column: &&ColumnDefinition| Some(column.field.name()) == table.key.as_ref();
-            let definition = DatasetDefinition {
-                id: DatasetId(format!("d{}", made.0).into()),
-                schema: "public".into(),
-                name: table.name.clone(),
-                unique: Vec::new(),
-                identity: None,
-                indexes: Vec::new(),
-                references: Vec::new(),
-                sharding: None,
-                key: columns.iter().filter(is_key).map(|column| column.id.clone()).collect(),
-                columns,
-                options: BTreeMap::new(),
-            };
+            let id = format!("d{}", made.0);
+            let definition = definition(&id, "public", &table.name, &table.schema, table.key.as_deref());
             made.1.insert(table.name.clone(), definition.clone());
             definition
         };

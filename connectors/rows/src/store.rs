@@ -121,6 +121,11 @@ impl Proposal {
         self.home
     }
 
+    /// Nothing, decided there.
+    pub fn of_home(home: Home) -> Self {
+        Self { home, ..Self::default() }
+    }
+
     /// It is the effect of an entry of another home, or of the same.
     #[must_use]
     pub fn with_effect(self, effect: Option<(Home, EffectNumber)>) -> Self {

@@ -5,6 +5,7 @@
 //! `POLDER_SEEDS=100` makes so many rounds; `POLDER_SEED=7` makes the one again that failed.
 
 use super::{Outcome, open, run};
+use crate::config::Config;
 use crate::engine::Engine;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
@@ -288,4 +289,73 @@ async fn a_table_that_is_spread_has_the_same_rows() {
         }
         assert!(answers.iter().all(|answer| *answer == answers[0]), "{query}: {answers:?}");
     }
+}
+
+/// A dead letter stays until it is replayed, and is replayed once: whoever asks for it at the same time, and however far the
+/// checkpoints of the shards lag behind each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_replayed_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || async {
+        let config = Config::parse("[engine]\ncheckpoint_records = 10").unwrap();
+        Engine::builder().data_dir(Some(directory.path().to_path_buf())).config(config).open().await.unwrap()
+    };
+    let letters = "SELECT count(*) FROM polder.system.dead_letters";
+    let engine = open().await;
+    for sql in [
+        "CREATE TABLE notes (id BIGINT PRIMARY KEY)",
+        "CREATE TABLE accounts (id BIGINT PRIMARY KEY, balance BIGINT NOT NULL) WITH (shards = 1)",
+        "CREATE PROCEDURE credit(target BIGINT, amount BIGINT) AS $$
+           ASSERT EXISTS (SELECT 1 FROM accounts WHERE id = target), 'no such account';
+           UPDATE accounts SET balance = balance + amount WHERE id = target;
+         $$",
+        "CREATE PROCEDURE pay(source BIGINT, target BIGINT, amount BIGINT) AS $$
+           UPDATE accounts SET balance = balance - amount WHERE id = source;
+           EMIT CALL credit(target, amount);
+         $$",
+        "INSERT INTO accounts VALUES (1, 100)",
+        "CALL pay(1, 99, 7)",
+        "CALL pay(1, 99, 5)",
+    ] {
+        run(&engine, sql).await.unwrap();
+    }
+    for _ in 0..10 {
+        run(&engine, "UPDATE accounts SET balance = balance + 1 WHERE id = 1").await.unwrap();
+    }
+    engine.close().await.unwrap();
+    let engine = open().await;
+    assert_eq!(run(&engine, letters).await.unwrap(), ["2"]);
+    run(&engine, "INSERT INTO accounts VALUES (99, 0)").await.unwrap();
+    let replay = |_| {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            let session = engine.session();
+            session.run("SET wait = effects").await.unwrap();
+            match session.run("REPLAY DEAD LETTERS FOR credit").await.unwrap() {
+                Outcome::Done(tag) => tag,
+                _ => panic!("a tag"),
+            }
+        })
+    };
+    let tags: Vec<_> = join_all((0..8).map(replay)).await.into_iter().map(|tag| tag.unwrap()).collect();
+    assert_eq!(tags.iter().filter(|tag| *tag == "REPLAY 2").count(), 1, "{tags:?}");
+    let balance = "SELECT balance FROM accounts WHERE id = 99";
+    assert_eq!(run(&engine, balance).await.unwrap(), ["12"]);
+    // `main` gets a new checkpoint, the shard does not.
+    for id in 0..10 {
+        run(&engine, &format!("INSERT INTO notes VALUES ({id})")).await.unwrap();
+    }
+    for _ in 0..2 {
+        engine_is_as_it_was(&engine, letters, balance).await;
+    }
+    engine.close().await.unwrap();
+    let engine = open().await;
+    engine_is_as_it_was(&engine, letters, balance).await;
+    engine.close().await.unwrap();
+}
+
+async fn engine_is_as_it_was(engine: &Engine, letters: &str, balance: &str) {
+    assert_eq!(run(engine, letters).await.unwrap(), ["0"]);
+    assert_eq!(run(engine, "REPLAY DEAD LETTERS").await.unwrap(), ["REPLAY 0"]);
+    assert_eq!(run(engine, balance).await.unwrap(), ["12"]);
 }

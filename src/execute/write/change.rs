@@ -9,12 +9,11 @@ use crate::execute::write::merge::Once;
 use crate::execute::write::rows;
 use crate::execute::write::rules::Rules;
 use crate::session::GivenRows;
-use crate::sql::{self, OnConflict, Query, Statement, Which};
+use crate::sql::{self, OnConflict, Query, Which};
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{FieldRef, SchemaRef};
-use datafusion::sql::parser::Statement as DataFusionStatement;
-use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SelectItem, SetExpr, TableFactor};
+use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SelectItem, TableFactor};
 use polder_catalog::{Error, Result, SqlState};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -189,39 +188,31 @@ fn select(table: &TableDefinition, items: Vec<ast::Expr>, which: Which) -> Resul
         expr,
         alias: Ident::with_quote('"', format!("c{at}")),
     };
-    let mut query = select_from(name, items.into_iter().enumerate().map(unnamed).collect(), which.condition)?;
-    if let DataFusionStatement::Statement(statement) = &mut query.0
-        && let ast::Statement::Query(query) = statement.as_mut()
-        && let SetExpr::Select(select) = query.body.as_mut()
-    {
-        if let [from] = &mut select.from[..]
-            && let TableFactor::Table { alias, .. } = &mut from.relation
-            && let Some(name) = which.alias
-        {
-            let name = Ident::with_quote('"', name);
-            *alias = Some(ast::TableAlias { explicit: true, name, columns: Vec::new(), at: None });
-        }
+    let items = items.into_iter().enumerate().map(unnamed).collect();
+    let alias = which.alias.map(|name| {
+        let name = Ident::with_quote('"', name);
+        ast::TableAlias { explicit: true, name, columns: Vec::new(), at: None }
+    });
+    sql::select_with(|select| {
+        set_table(select, name, alias);
+        select.projection = items;
+        select.selection = which.condition;
         select.from.extend(which.others);
-    }
-    Ok(query)
+    })
 }
 
-/// `SELECT items FROM table [WHERE condition]`, as a tree.
-pub(super) fn select_from(table: ObjectName, items: Vec<SelectItem>, condition: Option<ast::Expr>) -> Result<Query> {
-    let Statement::Query(mut query) = sql::parse("SELECT 1 FROM t")? else {
-        return Err(Error::report("a query was read as another statement"));
-    };
-    if let DataFusionStatement::Statement(statement) = &mut query.0
-        && let ast::Statement::Query(query) = statement.as_mut()
-        && let SetExpr::Select(select) = query.body.as_mut()
-    {
+/// `SELECT items FROM table`, as a tree.
+pub(super) fn select_from(table: ObjectName, items: Vec<SelectItem>) -> Result<Query> {
+    sql::select_with(|select| {
+        set_table(select, table, None);
         select.projection = items;
-        select.selection = condition;
-        if let [from] = &mut select.from[..]
-            && let TableFactor::Table { name, .. } = &mut from.relation
-        {
-            *name = table;
-        }
+    })
+}
+
+fn set_table(select: &mut ast::Select, table: ObjectName, called: Option<ast::TableAlias>) {
+    if let [from] = &mut select.from[..]
+        && let TableFactor::Table { name, alias, .. } = &mut from.relation
+    {
+        (*name, *alias) = (table, called);
     }
-    Ok(query)
 }

@@ -32,7 +32,7 @@ pub(super) async fn rows(
         return Ok(None);
     }
     let name = ObjectName::from(vec![Ident::with_quote('"', table.name.as_str())]);
-    let query = select_from(name, items.to_vec(), None)?;
+    let query = select_from(name, items.to_vec())?;
     let given = MemTable::try_new(table.arrow_schema(), vec![touched]).map_err(Error::from_datafusion)?;
     let tables = vec![(TableReference::bare(table.name.as_str()), Arc::new(given) as _)];
     let tables = Tables { tables, calls: Default::default() };

@@ -267,17 +267,7 @@ impl Reader<'_> {
     fn column_spec(&mut self) -> Result<(ColumnSpec, bool)> {
         let name = self.identifier()?;
         let sql_type = self.parser.parser.parse_data_type().map_err(parser_error)?;
-        let mut column = ColumnSpec {
-            name,
-            sql_type,
-            not_null: false,
-            unique: false,
-            default: None,
-            identity: None,
-            checks: Vec::new(),
-            references: None,
-            options: Vec::new(),
-        };
+        let mut column = ColumnSpec::new(name, sql_type);
         let mut is_key = false;
         loop {
             let name = if self.accept("constraint") { Some(self.identifier()?) } else { None };

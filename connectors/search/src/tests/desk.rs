@@ -1,7 +1,7 @@
 //! A catalog in a temporary folder, entries to fill it, and queries through DataFusion with the connector in it.
 
 use crate::SearchConnector;
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::ArrayRef;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
@@ -12,7 +12,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use polder_catalog::{
     Applied, CatalogName, ChangePart, ColumnDefinition, ColumnId, Connector, DatasetDefinition, DatasetId, Definition,
     Entry, Error, Offset, Options, Position, Principal, QueryId, ReadContext, Result, ScanExec, ShardName, Source,
-    SourceTable, TableName, WEIGHT_COLUMN,
+    SourceTable, TableName,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -97,11 +97,7 @@ impl Desk {
     }
 
     pub(super) fn weighted(rows: &RecordBatch, weight: i64) -> RecordBatch {
-        let mut fields = rows.schema().fields().to_vec();
-        fields.push(Arc::new(Field::new(WEIGHT_COLUMN, DataType::Int64, false)));
-        let mut columns = rows.columns().to_vec();
-        columns.push(Arc::new(Int64Array::from_value(weight, rows.num_rows())) as ArrayRef);
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("a weight fits")
+        polder_catalog::conformance::weighted(rows, weight)
     }
 
     /// A session in which the tables have their own names.

@@ -3,7 +3,7 @@
 use super::desk::Desk;
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use async_trait::async_trait;
-use polder_catalog::conformance::{Edit, Subject, Table, Trouble};
+use polder_catalog::conformance::{Edit, Subject, Table, Trouble, definition};
 use polder_catalog::{
     Applied, CatalogName, ColumnDefinition, ColumnId, Connector, DatasetDefinition, DatasetId, Definition, Result,
     Source,
@@ -91,26 +91,8 @@ impl Subject for SearchSubject {
         let definition = {
             let mut made = self.made.lock().expect("no test panics here");
             made.0 += 1;
-            let column = |(at, field): (usize, &Arc<Field>)| ColumnDefinition {
-                id: ColumnId(format!("c{at}").into()),
-                field: Arc::clone(field),
-                options: BTreeMap::new(),
-            };
-            let columns: Vec<_> = table.schema.fields().iter().enumerate().map(column).collect();
-            let is_key = |column: &&ColumnDefinition| Some(column.field.name()) == table.key.as_ref();
-            let definition = DatasetDefinition {
-                id: DatasetId(format!("d{}", made.0).into()),
-                schema: "public".into(),
-                name: table.name.clone(),
-                unique: Vec::new(),
-                identity: None,
-                indexes: Vec::new(),
-                references: Vec::new(),
-                sharding: None,
-                key: columns.iter().filter(is_key).map(|column| column.id.clone()).collect(),
-                columns,
-                options: BTreeMap::new(),
-            };
+            let id = format!("d{}", made.0);
+            let definition = definition(&id, "public", &table.name, &table.schema, table.key.as_deref());
             made.1.insert(table.name.clone(), definition.clone());
             definition
         };
