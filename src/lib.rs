@@ -20,6 +20,8 @@
 pub mod cli;
 mod demo;
 mod repl;
+mod server;
+mod render;
 mod session;
 pub mod sql;
 mod execute;

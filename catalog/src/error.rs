@@ -122,6 +122,8 @@ impl SqlState {
     pub const IN_USE: Self = Self(*b"55006");
     /// 57014: a query that was cancelled.
     pub const CANCELLED: Self = Self(*b"57014");
+    /// 57P01: the server is shutting down.
+    pub const SHUTDOWN: Self = Self(*b"57P01");
     /// 58030: an input or output error.
     pub const IO: Self = Self(*b"58030");
     /// 58P01: a file that does not exist.

@@ -2,7 +2,7 @@
 
 use crate::cli::{EngineArguments, Stop, UNREAD};
 use crate::commit::log_error;
-use crate::repl::render::{Expanded, Format, Layout, sink};
+use crate::render::{Expanded, Format, Layout, sink};
 use crate::repl::terminal_width;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::FieldRef;

@@ -4,6 +4,7 @@
 //! 130 interrupted by Ctrl-C, 141 the reader of the output went away, 143 ended by SIGTERM (as a shell reports these signals).
 
 mod sql;
+mod serve;
 mod run;
 mod input;
 mod log;
@@ -43,6 +44,8 @@ enum Command {
     Demo(demo::Arguments),
     /// A shell on a terminal; runs -c, -f or standard input otherwise.
     Sql(sql::Arguments),
+    /// Serves clients over HTTP until SIGTERM or Ctrl-C.
+    Serve(serve::Arguments),
     /// Looks into the log of a data directory, also while it is in use.
     Log(log::Arguments),
 }
@@ -88,6 +91,7 @@ pub fn main(builder: EngineBuilder) -> ExitCode {
     let done = start_runtime().and_then(|runtime| {
         let done = match arguments.command {
             Command::Log(log) => log::run(&log),
+            Command::Serve(serve) => serve::run(&runtime, builder, &serve),
             Command::Demo(demo) => demo::run(&runtime, builder, &demo),
             Command::Sql(sql) => {
                 let inputs = matches.subcommand().map(|(_, matches)| sql.inputs(matches)).unwrap_or_default();

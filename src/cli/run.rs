@@ -2,7 +2,7 @@
 
 use crate::cli::input::{Statements, standard_input};
 use crate::cli::{Interrupt, ProgressLine};
-use crate::repl::render::{Format, Layout, sink};
+use crate::render::{Format, Layout, sink};
 use crate::session::{CopyIn, Outcome, Progress, Rows, Session};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;

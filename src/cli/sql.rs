@@ -3,8 +3,8 @@
 use crate::cli::input::{Input, Statement};
 use crate::cli::{CopyData, EngineArguments, Interrupt, Screen, Stop, UNREAD, execute};
 use crate::engine::{Engine, EngineBuilder};
+use crate::render::{Expanded, Format, Layout};
 use crate::repl;
-use crate::repl::render::{Expanded, Format, Layout};
 use clap::ArgMatches;
 use polder_catalog::{Error, Result, SqlState};
 use std::io::{self, IsTerminal};

@@ -14,8 +14,8 @@ mod random;
 
 use crate::cli::{CopyData, Interrupt, Screen, Stop, execute};
 use crate::engine::{Engine, EngineBuilder};
+use crate::render::{Expanded, Format, Layout};
 use crate::repl;
-use crate::repl::render::{Expanded, Format, Layout};
 use crate::session::Session;
 use crate::sql;
 use polder_catalog::{Error, Kind, Result, SqlState};

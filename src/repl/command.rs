@@ -1,7 +1,7 @@
 //! Backslash commands: what psql's users type without thinking.
 
 use crate::cli::Screen;
-use crate::repl::render::{Expanded, Format};
+use crate::render::{Expanded, Format};
 use clap::ValueEnum;
 use polder_catalog::{Error, Result, SqlState};
 

@@ -6,16 +6,15 @@
 mod command;
 mod complete;
 mod history;
-pub(crate) mod render;
 
 use crate::cli::{CopyData, Interrupt, Screen, Stop, execute, report};
 use crate::engine::Engine;
+use crate::render::{Expanded, Format, Layout};
 use crate::session::Session;
 use crate::sql::split::Splitter;
 use command::{Command, Settings};
 use complete::{Completion, Helper};
 use polder_catalog::{Error, Kind, Result, SqlState};
-use render::{Expanded, Format, Layout};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};

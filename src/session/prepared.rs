@@ -19,6 +19,13 @@ pub struct Prepared {
     rows: Option<Vec<Vec<usize>>>,
 }
 
+impl Prepared {
+    /// Whether it is about the session alone: where each statement has a session of its own, it would be lost.
+    pub(crate) fn is_about_the_session(&self) -> bool {
+        self.statement.is_about_the_session()
+    }
+}
+
 impl Session {
     /// Reads a statement.
     ///

@@ -303,6 +303,11 @@ impl Statement {
         matches!(self, Self::Call { .. }) || self.in_transaction() == InTransaction::Writes
     }
 
+    /// Whether it changes nothing but the session that it is sent in.
+    pub(crate) fn is_about_the_session(&self) -> bool {
+        matches!(self, Self::Begin { .. } | Self::Commit | Self::Rollback | Self::Set { .. } | Self::Reset { .. })
+    }
+
     /// What it is to a transaction.
     pub(crate) fn in_transaction(&self) -> InTransaction {
         match self {

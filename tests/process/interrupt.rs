@@ -82,7 +82,8 @@ fn an_interrupted_query_leaves_nothing_running_at_its_source() {
     wait_for(&postgres, "0");
 }
 
-fn wait_for(postgres: &Postgres, count: &str) {
+/// Waits until this many statements of clients are active.
+pub(crate) fn wait_for(postgres: &Postgres, count: &str) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while active(postgres) != count {
         assert!(Instant::now() < deadline, "{} statements are active, expected {count}", active(postgres));

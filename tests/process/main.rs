@@ -13,6 +13,7 @@ mod interrupt;
 mod killed;
 mod log;
 mod program;
+mod serve;
 mod shell;
 mod sql;
 mod tidy;

@@ -34,7 +34,7 @@ pub(crate) enum Format {
 ///
 /// Nothing is written before the first call of either method, so a query that fails at once leaves no trace of a
 /// result. All but the table write each batch as it comes; the table holds back the first rows to measure them.
-pub(crate) trait Sink {
+pub(crate) trait Sink: Send {
     /// The next rows.
     fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> io::Result<()>;
 

@@ -1,0 +1,73 @@
+//! Connections: how many, how long they may take, and how they end.
+
+use super::{HttpOptions, router};
+use crate::engine::Engine;
+use crate::server::Shutdown;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use polder_catalog::{Error, Kind, Result, SqlState};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+/// After a failed accept, usually for want of file descriptors: time for others to end.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Statements run on `workers`, connections where this is awaited. Serves until `shutdown` drains, then until every request that runs is answered.
+///
+/// # Errors
+/// If the listener has no address.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    engine: Engine,
+    options: HttpOptions,
+    shutdown: Shutdown,
+    workers: Handle,
+) -> Result<()> {
+    let address = listener.local_addr().map_err(|error| {
+        Error::new(Kind::Retry, SqlState::IO, "the listener has no address").with_detail(error.to_string())
+    })?;
+    let places = Arc::new(Semaphore::new(options.connections));
+    let patience = options.patience;
+    let router = router(engine, shutdown.clone(), options, address, workers);
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+            (place, listener.accept().await)
+        };
+        let (place, stream) = tokio::select! {
+            () = shutdown.draining() => break,
+            accepted = accepted => accepted,
+        };
+        let stream = match stream {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(BREATH).await;
+                continue;
+            }
+        };
+        // Small answers must not wait for more; one that cannot be told so is only slower.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(patience)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+    Ok(())
+}
