@@ -181,14 +181,14 @@ fn errors_are_problems_with_state_and_hint() {
     let server = Server::start(&[]);
     let cases = [
         (r#"{"sql": "SELECT * FROM nothing"}"#, 400, "42P01"),
-        (r#"{"sql": "SELEC 1"}"#, 400, "42601"),
+        (r#"{"sql": "SELECT 1 FROM WHERE"}"#, 400, "42601"),
         (r#"{"sql": "SELECT 1; SELECT 2"}"#, 400, "42601"),
         (r#"{"sql": "SELECT $1"}"#, 400, "42P02"),
         (r#"{"sql": "SELECT $1", "params": [[1]]}"#, 400, "22023"),
         (r#"{"sql": "BEGIN"}"#, 400, "0A000"),
         (r#"{"sql": "SET pushdown = off"}"#, 400, "0A000"),
         (r#"{"sql": 1}"#, 400, "22P04"),
-        (r#"{"sql": "SELECT 1", "parms": []}"#, 400, "22P04"),
+        (r#"{"sql": "SELECT 1", "values": []}"#, 400, "22P04"),
         (r#"{"sql": "SELECT * FROM 'Cargo.toml'"}"#, 400, "42501"),
         ("", 400, "22P04"),
         ("[[[[[[[[", 400, "22P04"),
