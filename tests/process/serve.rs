@@ -181,7 +181,7 @@ fn errors_are_problems_with_state_and_hint() {
     let server = Server::start(&[]);
     let cases = [
         (r#"{"sql": "SELECT * FROM nothing"}"#, 400, "42P01"),
-        (r#"{"sql": "SELECT 1 FROM WHERE"}"#, 400, "42601"),
+        (r#"{"sql": "SELECT (1"}"#, 400, "42601"),
         (r#"{"sql": "SELECT 1; SELECT 2"}"#, 400, "42601"),
         (r#"{"sql": "SELECT $1"}"#, 400, "42P02"),
         (r#"{"sql": "SELECT $1", "params": [[1]]}"#, 400, "22023"),
