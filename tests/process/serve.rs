@@ -10,7 +10,8 @@ use std::time::Duration;
 
 /// A running server.
 struct Server {
-    child: Child,
+    /// None once it has ended in good order.
+    child: Option<Child>,
     said: Transcript,
     address: String,
 }
@@ -26,7 +27,7 @@ impl Server {
         let mut said = Transcript::of(child.stderr.take().expect("standard error is piped"));
         let text = said.expect("ready\n");
         let address = text.split("http://").nth(1).and_then(|rest| rest.lines().next()).expect("an address");
-        Self { child, said, address: address.to_string() }
+        Self { child: Some(child), said, address: address.to_string() }
     }
 
     /// Status, headers and body of a request by curl; curl's own exit code stands for a status that never came.
@@ -57,10 +58,28 @@ impl Server {
     }
 
     /// Ends it as an administrator does.
-    fn stop(self) {
-        signal(self.child.id(), "TERM");
-        let ran = finish_soon(self.child);
+    fn stop(mut self) {
+        self.terminate();
+        self.expect_end();
+    }
+
+    fn terminate(&self) {
+        signal(self.child.as_ref().expect("it runs").id(), "TERM");
+    }
+
+    fn expect_end(&mut self) {
+        let ran = finish_soon(self.child.take().expect("it runs"));
         assert_eq!(ran.code, Some(0));
+    }
+}
+
+/// A test that failed leaves nothing behind.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
     }
 }
 
@@ -342,11 +361,11 @@ fn statements_that_outlast_the_grace_are_told() {
         text
     });
     std::thread::sleep(Duration::from_millis(500));
-    signal(server.child.id(), "TERM");
+    server.terminate();
     server.said.expect("shutting down");
     let answer = asking.join().expect("the client reads");
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("57P01"), "{answer}");
-    assert_eq!(finish_soon(server.child).code, Some(0));
+    server.expect_end();
 }
 
 #[test]
