@@ -89,7 +89,6 @@ async fn serve(
     let ended = tokio::select! {
         ended = &mut serving => ended,
         () = interrupt.next() => {
-            interrupt.forget();
             say("shutting down; statements that run may finish");
             shutdown.drain();
             match tokio::time::timeout(Duration::from_secs(arguments.grace), &mut serving).await {

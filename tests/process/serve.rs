@@ -368,6 +368,22 @@ fn statements_that_outlast_the_grace_are_told() {
     server.expect_end();
 }
 
+/// Whoever asks twice does not wait for the grace.
+#[test]
+fn a_second_signal_ends_the_server_at_once() {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let mut server = Server::start(&["--grace", "600"]);
+        let mut stream = TcpStream::connect(&server.address).expect("connect");
+        stream.write_all(request("POST", "/v1/sql", LONG).as_bytes()).expect("write");
+        std::thread::sleep(Duration::from_millis(500));
+        let child = server.child.take().expect("it runs");
+        signal(child.id(), name);
+        server.said.expect("shutting down");
+        signal(child.id(), name);
+        assert_eq!(finish_soon(child).code, Some(code), "{name}");
+    }
+}
+
 #[test]
 fn beyond_loopback_it_must_be_asked_for() {
     let ran = run(&["serve", "--http", "0.0.0.0:0"]);

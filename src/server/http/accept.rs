@@ -17,7 +17,8 @@ use tokio::sync::Semaphore;
 /// After a failed accept, usually for want of file descriptors: time for others to end.
 const BREATH: Duration = Duration::from_millis(50);
 
-/// Statements run on `workers`, connections where this is awaited. Serves until `shutdown` drains, then until every request that runs is answered.
+/// Serves until `shutdown` drains, then until every request that runs is answered. Statements run on `workers`, connections
+/// where this is awaited.
 ///
 /// # Errors
 /// If the listener has no address.
