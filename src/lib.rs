@@ -46,4 +46,4 @@ pub mod reference;
 
 pub use engine::{Engine, EngineBuilder};
 pub use polder_catalog::{Connector, Error, Kind, Position, Result, SqlState};
-pub use session::{CopyIn, Notices, Outcome, Prepared, Progress, Rows, Session, SourceProgress};
+pub use session::{CopyIn, Description, Notices, Outcome, Prepared, Progress, Rows, Session, SourceProgress};

@@ -1,6 +1,7 @@
 //! A session: one client's settings, and the door through which every statement comes.
 
 mod copy;
+mod describe;
 mod prepared;
 mod rows;
 mod settings;
@@ -8,6 +9,7 @@ mod transaction;
 
 pub use copy::CopyIn;
 pub(crate) use copy::Piece;
+pub use describe::Description;
 
 pub(crate) use prepared::GivenRows;
 pub use prepared::Prepared;

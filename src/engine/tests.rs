@@ -1,6 +1,7 @@
 //! What an engine keeps, what it refuses, and how one dead source leaves the others alone.
 
 mod cut;
+mod describe;
 mod serializable;
 mod sharded;
 mod simulated;

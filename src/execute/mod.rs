@@ -3,6 +3,7 @@
 mod after;
 mod cut;
 mod define;
+mod describe;
 mod index;
 mod past;
 mod patience;
@@ -17,6 +18,7 @@ mod transaction;
 mod wait;
 mod write;
 
+pub(crate) use describe::describe;
 pub(crate) use procedure::apply;
 pub(crate) use table::{TABLE_OPTIONS, TOPIC_OPTIONS};
 pub(crate) use wait::without_waiting;

@@ -54,7 +54,7 @@ pub(super) async fn explain(session: &Session, query: &Query, analyze: bool, ver
         }
         explanation.ran = Some(stopwatch.elapsed());
     }
-    Ok(show::rows(&["plan"], explanation.lines().into_iter().map(|line| [Some(line)])))
+    Ok(show::rows(&show::PLAN_COLUMNS, explanation.lines().into_iter().map(|line| [Some(line)])))
 }
 
 async fn plan(

@@ -11,9 +11,9 @@ use crate::home::name_of;
 use crate::requests::Told;
 use crate::run;
 use crate::session::{Outcome, Rows, Session};
-use crate::sql::{Argument, Name, ProcedureDefinition};
+use crate::sql::{Argument, Name, ProcedureDefinition, Statement};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use futures::future::join_all;
@@ -32,7 +32,7 @@ pub(super) fn rows<const N: usize>(columns: &[&str; N], lines: impl IntoIterator
 
 fn batch<const N: usize>(columns: &[&str; N], lines: impl IntoIterator<Item = Line<N>>) -> RecordBatch {
     let lines: Vec<_> = lines.into_iter().collect();
-    let schema = Schema::new(columns.map(|name| Field::new(name, DataType::Utf8, true)).to_vec());
+    let schema = Schema::new(columns.iter().map(text_field).collect::<Vec<_>>());
     let column =
         |at: usize| -> ArrayRef { Arc::new(lines.iter().map(|line| line[at].as_deref()).collect::<StringArray>()) };
     RecordBatch::try_new(Arc::new(schema), (0..N).map(column).collect())
@@ -43,6 +43,37 @@ fn some(text: impl Into<String>) -> Option<String> {
     Some(text.into())
 }
 
+/// The columns of what a statement of this kind shows; None if it shows nothing.
+pub(super) fn columns(statement: &Statement) -> Option<SchemaRef> {
+    let setting;
+    let names: &[&str] = match statement {
+        Statement::ShowCatalogs => &CATALOG_COLUMNS,
+        Statement::ShowSchemas { .. } => &SCHEMA_COLUMNS,
+        Statement::ShowTables { .. } => &TABLE_COLUMNS,
+        Statement::Describe { .. } => &COLUMN_COLUMNS,
+        Statement::CheckCatalog { .. } => &CHECK_COLUMNS,
+        Statement::ShowPosition => &POSITION_COLUMNS,
+        Statement::ShowSetting { name } if name == "all" => &SETTING_COLUMNS,
+        Statement::ShowSetting { name } => {
+            setting = [name.as_str()];
+            &setting
+        }
+        Statement::Explain { .. } => &PLAN_COLUMNS,
+        _ => return None,
+    };
+    Some(Arc::new(Schema::new(names.iter().map(text_field).collect::<Vec<_>>())))
+}
+
+fn text_field(name: &&str) -> Field {
+    Field::new(*name, DataType::Utf8, true)
+}
+
+pub(super) const PLAN_COLUMNS: [&str; 1] = ["plan"];
+const SCHEMA_COLUMNS: [&str; 2] = ["catalog", "schema"];
+const COLUMN_COLUMNS: [&str; 5] = ["column", "type", "native_type", "nullable", "note"];
+const CHECK_COLUMNS: [&str; 4] = ["check", "state", "detail", "fix"];
+const POSITION_COLUMNS: [&str; 1] = ["position"];
+const SETTING_COLUMNS: [&str; 3] = ["name", "setting", "description"];
 const CATALOG_COLUMNS: [&str; 4] = ["catalog", "connector", "origin", "options"];
 
 pub(super) fn catalogs(session: &Session) -> Result<Outcome> {
@@ -80,7 +111,7 @@ pub(super) async fn schemas(session: &Session, catalog: Option<&str>) -> Result<
             Err(error) => lines.push([some(&name), some(format!("({error})"))]),
         }
     }
-    Ok(rows(&["catalog", "schema"], lines))
+    Ok(rows(&SCHEMA_COLUMNS, lines))
 }
 
 const TABLE_COLUMNS: [&str; 4] = ["catalog", "schema", "table", "kind"];
@@ -185,7 +216,6 @@ pub(super) async fn describe(session: &Session, name: &Name) -> Result<Outcome> 
     let catalogs = engine.catalogs();
     let context = query::context(session);
     let provider = Resolver::new(engine, &catalogs, &context).name(&reference(name)).await?;
-    let columns = ["column", "type", "native_type", "nullable", "note"];
     let nullable = |field: &Field| some(if field.is_nullable() { "yes" } else { "no" });
     if let Some(table) = provider.downcast_ref::<SourceTable>() {
         let lines = table.dataset().columns.iter().map(|column| {
@@ -194,14 +224,14 @@ pub(super) async fn describe(session: &Session, name: &Name) -> Result<Outcome> 
             let note = column.note.clone().or_else(|| marked_note(field)).or(hidden);
             [some(field.name()), some(type_name(field)), some(&column.native_type), nullable(field), note]
         });
-        return Ok(rows(&columns, lines));
+        return Ok(rows(&COLUMN_COLUMNS, lines));
     }
     let schema = provider.schema();
     let lines = schema.fields().iter().map(|field| {
         let native = mark::of(field.metadata()).map(|(native, _)| native.to_string());
         [some(field.name()), some(type_name(field)), native, nullable(field), marked_note(field)]
     });
-    Ok(rows(&columns, lines))
+    Ok(rows(&COLUMN_COLUMNS, lines))
 }
 
 fn type_name(field: &Field) -> String {
@@ -231,16 +261,20 @@ pub(super) async fn check_catalog(session: &Session, name: &str) -> Result<Outco
         );
         [some(check.item), some(check.state.as_str()), some(check.detail), check.fix]
     });
-    Ok(rows(&["check", "state", "detail", "fix"], lines))
+    Ok(rows(&CHECK_COLUMNS, lines))
 }
 
 pub(super) fn position(session: &Session) -> Outcome {
-    rows(&["position"], [[some(session.position().to_string())]])
+    rows(&POSITION_COLUMNS, [[some(session.position().to_string())]])
 }
 
 pub(super) fn setting(session: &Session, name: &str) -> Result<Outcome> {
     let lines = session.settings().show(name)?;
-    Ok(rows(&["name", "value", "description"], lines.into_iter().map(|line| line.map(Some))))
+    Ok(match (name, &lines[..]) {
+        ("all", _) => rows(&SETTING_COLUMNS, lines.into_iter().map(|line| line.map(Some))),
+        // As in PostgreSQL, one setting is one value under its own name.
+        (name, lines) => rows(&[name], lines.iter().map(|[_, value, _]| [some(value)])),
+    })
 }
 
 const SYSTEM_TABLES: &[&str] =

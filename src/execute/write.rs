@@ -17,8 +17,10 @@ mod rules;
 mod topic;
 
 pub(super) use attempt::Gate;
+pub(super) use change::select as query_of;
 pub(crate) use copy::OPTIONS as COPY_OPTIONS;
 pub(super) use draft::Draft;
+pub(super) use returning::returned;
 pub(crate) use topic::append;
 
 use crate::definitions::{StoredColumn, TableDefinition};
@@ -34,7 +36,7 @@ use crate::plan::Planner;
 use crate::requests::Request;
 use crate::session::{GivenRows, Outcome, Rows, Session};
 use crate::sql::{CopySource, MergeSpec, Name, OnConflict, Query, Which};
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{self, SelectItem};
 use polder_catalog::{Error, ReadContext, Result, SqlState};
 use polder_log::TopicDefinition;
@@ -45,6 +47,30 @@ use std::sync::Arc;
 pub(super) enum Writable {
     Topic(TopicDefinition),
     Table(TableDefinition),
+}
+
+impl Writable {
+    fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Topic(topic) => {
+                Arc::new(Schema::new(topic.columns.iter().map(|column| Arc::clone(&column.field)).collect::<Vec<_>>()))
+            }
+            Self::Table(table) => table.arrow_schema(),
+        }
+    }
+
+    /// The type of a column.
+    pub(super) fn type_of(&self, column: &str) -> Option<DataType> {
+        self.schema().field_with_name(column).ok().map(|field| field.data_type().clone())
+    }
+
+    /// The type of what an INSERT gives at a place, where it names these columns.
+    pub(super) fn type_at(&self, columns: &[String], at: usize) -> Option<DataType> {
+        match columns.is_empty() {
+            true => self.schema().fields().get(at).map(|field| field.data_type().clone()),
+            false => self.type_of(columns.get(at)?),
+        }
+    }
 }
 
 /// `INSERT INTO table [(columns)] query [ON CONFLICT ...] [RETURNING ...]`.

@@ -11,7 +11,7 @@ use crate::plan::types::SqlTypes;
 use crate::plan::zeros::{Zeros, one_zero};
 use crate::plan::{hidden, snippets};
 use crate::session::Settings;
-use crate::sql::Query;
+use crate::sql::{Query, Types};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
@@ -53,6 +53,13 @@ pub(crate) struct Planned {
     /// What sources would not take, for EXPLAIN.
     pub(crate) declined: Declined,
     pub(crate) pushdown: bool,
+}
+
+/// What a query takes and gives.
+pub(crate) struct Shape {
+    /// The types of its parameters, as far as it tells them.
+    pub(crate) parameters: Types,
+    pub(crate) columns: SchemaRef,
 }
 
 /// Plans queries for one statement.
@@ -139,6 +146,18 @@ impl<'a> Planner<'a> {
     pub(crate) async fn logical(&self, query: &Query, tables: &Tables) -> Result<LogicalPlan> {
         let state = self.state(tables)?;
         bound(&state, query, tables).await
+    }
+
+    /// What a query takes and gives, without a plan to run it. Its parameters need no values.
+    pub(crate) async fn shape(&self, query: &Query, tables: &Tables) -> Result<Shape> {
+        let state = self.state(tables)?;
+        let plan = bound(&state, query, tables).await?;
+        let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
+        let plan = plan.map_err(Error::from_datafusion)?;
+        let parameters = plan.get_parameter_types().map_err(Error::from_datafusion)?;
+        let place = |name: &str| name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1);
+        let parameters = parameters.into_iter().filter_map(|(name, kind)| Some((place(&name)?, kind?))).collect();
+        Ok(Shape { parameters, columns: Arc::clone(plan.schema().inner()) })
     }
 
     /// The plan to run: optimized by DataFusion, then with whole fragments handed to their sources.

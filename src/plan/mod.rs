@@ -11,5 +11,5 @@ mod types;
 mod zeros;
 mod cooperate;
 
-pub(crate) use bind::{Planned, Planner, Tables, template, with_column_names};
+pub(crate) use bind::{Planned, Planner, Shape, Tables, template, with_column_names};
 pub(crate) use names::{PassThroughCall, names};

@@ -20,6 +20,10 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    pub(crate) fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
     /// Whether it is about the session alone: where each statement has a session of its own, it would be lost.
     pub(crate) fn is_about_the_session(&self) -> bool {
         self.statement.is_about_the_session()

@@ -15,7 +15,10 @@ mod tests;
 
 pub(crate) use as_of::as_of;
 pub(crate) use expression::{expression, has_query, names_in, select, select_where, select_with};
-pub(crate) use parameters::{Argument, bind, bind_names, bind_names_in, rows_of_parameters};
+pub(crate) use parameters::{
+    Argument, Types, assigned_rows, bind, bind_names, bind_names_in, cast_parameters, limits, parameter,
+    parameter_count, rows_of_parameters,
+};
 pub(crate) use parse::{parse, steps};
 pub(crate) use print::{identifier, literal};
 pub(crate) use statement::{

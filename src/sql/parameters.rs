@@ -11,6 +11,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 use polder_catalog::{Error, Result, SqlState};
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 /// The statement with values in place of its parameters.
@@ -19,8 +21,7 @@ use std::ops::ControlFlow;
 /// 42P02 for a parameter that has no value, 0A000 for a value of a type that has no literal.
 pub(crate) fn bind(statement: &Statement, values: &[ScalarValue]) -> Result<Statement> {
     let value_of = |expr: &Expr| {
-        let Expr::Value(value) = expr else { return Ok(None) };
-        let Value::Placeholder(name) = &value.value else { return Ok(None) };
+        let Some(name) = placeholder(expr) else { return Ok(None) };
         match number(name).and_then(|at| values.get(at)) {
             Some(value) => literal(value).map(Some),
             None => Err(unbound(name)),
@@ -31,6 +32,83 @@ pub(crate) fn bind(statement: &Statement, values: &[ScalarValue]) -> Result<Stat
         true => Ok(bound),
         false if values.is_empty() => Ok(bound),
         false => Err(Error::fix(SqlState::NOT_SUPPORTED, "only statements that read or change rows have parameters")),
+    }
+}
+
+/// Types of parameters by their place: `$1` is at 0.
+pub(crate) type Types = BTreeMap<usize, DataType>;
+
+/// The greatest number of a parameter, as in PostgreSQL's protocol.
+const PARAMETERS_MAX: usize = 65_535;
+
+/// How many parameters a statement has: the greatest number that it names.
+///
+/// # Errors
+/// 42P02 for a name that is none, or too great.
+pub(crate) fn parameter_count(statement: &Statement) -> Result<usize> {
+    let count = Cell::new(0);
+    let look = |expr: &Expr| {
+        let Some(name) = placeholder(expr) else { return Ok(None) };
+        let at = number(name).filter(|at| *at < PARAMETERS_MAX).ok_or_else(|| unbound(name))?;
+        count.set(count.get().max(at + 1));
+        Ok(None)
+    };
+    replace_all(&mut statement.clone(), &look)?;
+    Ok(count.get())
+}
+
+/// The query with each parameter whose type is known cast to it.
+///
+/// # Errors
+/// 0A000 for a type that has no name in SQL.
+pub(crate) fn cast_parameters(query: &Query, types: &Types) -> Result<Query> {
+    let cast = |expr: &Expr| {
+        let Some(data_type) = parameter(expr).and_then(|at| types.get(&at)) else { return Ok(None) };
+        let (expr, data_type) = (Box::new(expr.clone()), sql_type(data_type)?);
+        Ok(Some(Expr::Cast { kind: CastKind::Cast, expr, data_type, format: None, array: false }))
+    };
+    let mut query = query.clone();
+    replace_in(&mut query, &cast)?;
+    Ok(query)
+}
+
+/// Adds the types of parameters that stand alone in rows of `VALUES`, by the place in their row.
+pub(crate) fn assigned_rows(query: &Query, type_at: impl Fn(usize) -> Option<DataType>, types: &mut Types) {
+    let DataFusionStatement::Statement(statement) = &query.0 else { return };
+    let ast::Statement::Query(query) = statement.as_ref() else { return };
+    let SetExpr::Values(values) = query.body.as_ref() else { return };
+    let cells = values.rows.iter().flat_map(|row| row.content.iter().enumerate());
+    for (place, at) in cells.filter_map(|(place, cell)| Some((place, parameter(cell)?))) {
+        if let (false, Some(kind)) = (types.contains_key(&at), type_at(place)) {
+            types.insert(at, kind);
+        }
+    }
+}
+
+/// Adds the types of parameters that stand alone in LIMIT and OFFSET.
+pub(crate) fn limits(query: &Query, types: &mut Types) {
+    let DataFusionStatement::Statement(statement) = &query.0 else { return };
+    let ast::Statement::Query(query) = statement.as_ref() else { return };
+    if let Some(ast::LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+        let numbers = limit.iter().chain(offset.iter().map(|offset| &offset.value));
+        numbers.filter_map(parameter).for_each(|at| {
+            types.entry(at).or_insert(DataType::Int64);
+        });
+    }
+}
+
+/// The place of the parameter that an expression is, if it is nothing more.
+pub(crate) fn parameter(expr: &Expr) -> Option<usize> {
+    placeholder(expr).and_then(number)
+}
+
+fn placeholder(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Placeholder(name) => Some(name),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -180,14 +258,7 @@ pub(crate) fn rows_of_parameters(query: &Query) -> Option<Vec<Vec<usize>>> {
     let ast::Statement::Query(query) = statement.as_ref() else { return None };
     let is_plain = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none();
     let SetExpr::Values(values) = query.body.as_ref() else { return None };
-    let cell = |expr: &Expr| match expr {
-        Expr::Value(value) => match &value.value {
-            Value::Placeholder(name) => number(name),
-            _ => None,
-        },
-        _ => None,
-    };
-    let rows = values.rows.iter().map(|row| row.content.iter().map(cell).collect::<Option<Vec<_>>>());
+    let rows = values.rows.iter().map(|row| row.content.iter().map(parameter).collect::<Option<Vec<_>>>());
     rows.collect::<Option<Vec<_>>>().filter(|_| is_plain && query.fetch.is_none() && query.locks.is_empty())
 }
 
@@ -200,6 +271,8 @@ fn literal(value: &ScalarValue) -> Result<Expr> {
         ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
             plain(Value::SingleQuotedString(text.clone()))
         }
+        // Bare, so that it may stand where SQL wants a number, as in LIMIT.
+        ScalarValue::Int64(Some(value)) if *value >= 0 => plain(Value::Number(value.to_string(), false)),
         ScalarValue::Float64(Some(value)) => cast(format!("{value:?}"), ast::DataType::DoublePrecision),
         ScalarValue::Float32(Some(value)) => cast(format!("{value:?}"), ast::DataType::Real),
         _ => cast(text(value)?, sql_type(&value.data_type())?),
@@ -223,6 +296,10 @@ fn sql_type(of: &DataType) -> Result<ast::DataType> {
         DataType::Decimal128(precision, scale) if *scale >= 0 => {
             ast::DataType::Decimal(ast::ExactNumberInfo::PrecisionAndScale(u64::from(*precision), i64::from(*scale)))
         }
+        DataType::Boolean => ast::DataType::Boolean,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ast::DataType::Text,
+        DataType::Float64 => ast::DataType::DoublePrecision,
+        DataType::Float32 => ast::DataType::Real,
         DataType::Date32 => ast::DataType::Date,
         DataType::Timestamp(
             TimeUnit::Microsecond | TimeUnit::Nanosecond | TimeUnit::Millisecond | TimeUnit::Second,

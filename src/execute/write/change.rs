@@ -181,7 +181,7 @@ fn column_of(table: &TableDefinition, which: &Which, name: &str) -> ast::Expr {
     ast::Expr::CompoundIdentifier(vec![Ident::with_quote('"', called.as_str()), Ident::with_quote('"', name)])
 }
 
-fn select(table: &TableDefinition, items: Vec<ast::Expr>, which: Which) -> Result<Query> {
+pub(in crate::execute) fn select(table: &TableDefinition, items: Vec<ast::Expr>, which: Which) -> Result<Query> {
     let parts = [table.catalog.as_str(), &table.schema, &table.name];
     let name = ObjectName::from(parts.map(|part| Ident::with_quote('"', part)).to_vec());
     let unnamed = |(at, expr): (usize, ast::Expr)| SelectItem::ExprWithAlias {

@@ -7,6 +7,7 @@ use crate::execute::write::change::{of_schema, select_from};
 use crate::plan::{Planner, Tables};
 use crate::requests::Before;
 use crate::session::Session;
+use crate::sql::Query;
 use arrow::array::RecordBatch;
 use arrow::compute::{concat_batches, take_record_batch};
 use datafusion::catalog::MemTable;
@@ -31,17 +32,26 @@ pub(super) async fn rows(
     if items.is_empty() {
         return Ok(None);
     }
-    let name = ObjectName::from(vec![Ident::with_quote('"', table.name.as_str())]);
-    let query = select_from(name, items.to_vec())?;
-    let given = MemTable::try_new(table.arrow_schema(), vec![touched]).map_err(Error::from_datafusion)?;
-    let tables = vec![(TableReference::bare(table.name.as_str()), Arc::new(given) as _)];
-    let tables = Tables { tables, calls: Default::default() };
+    let (query, tables) = returned(table, items, touched)?;
     let planned = Planner::new(&session.engine.0, context).in_order().physical(&query, &tables).await?;
     let schema = planned.physical.schema();
     let rows = collect(planned.physical, planned.state.task_ctx()).await.map_err(Error::from_datafusion)?;
     concat_batches(&schema, &rows)
         .map(Some)
         .map_err(|error| Error::report("rows of one query do not fit together").with_source(error))
+}
+
+/// RETURNING as a query, and the rows that it is a query over.
+pub(in crate::execute) fn returned(
+    table: &TableDefinition,
+    items: &[SelectItem],
+    touched: Vec<RecordBatch>,
+) -> Result<(Query, Tables)> {
+    let name = ObjectName::from(vec![Ident::with_quote('"', table.name.as_str())]);
+    let query = select_from(name, items.to_vec())?;
+    let given = MemTable::try_new(table.arrow_schema(), vec![touched]).map_err(Error::from_datafusion)?;
+    let tables = vec![(TableReference::bare(table.name.as_str()), Arc::new(given) as _)];
+    Ok((query, Tables { tables, calls: Default::default() }))
 }
 
 /// The items of RETURNING with the table's own name, where the statement calls it otherwise.
