@@ -104,10 +104,24 @@ fn adbc_does_all_that_a_program_needs() {
 #[test]
 fn pyarrow_sees_what_the_protocol_promises() {
     let server = Server::start(&[]);
-    for part in ["schemas", "tickets", "cancel", "garbage", "listings"] {
+    for part in ["schemas", "tickets", "cancel", "ingest", "garbage", "listings"] {
         server.check("pyarrow_flight.py", part);
     }
     server.check("adbc.py", "types");
+    server.stop();
+}
+
+/// The document's programs do what it says, in order, against one server.
+#[test]
+fn every_python_block_of_the_flight_document_runs() {
+    let server = Server::start(&[]);
+    let document = std::fs::read_to_string(root().join("docs/flight.md")).expect("read the document");
+    let blocks: Vec<_> = document.split("```python\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() > 3, "the document has programs");
+    for block in blocks {
+        let program = block.replace("127.0.0.1:8815", &server.address);
+        assert_ran(&Command::new(polder_python()).args(["-c", &program]).output().expect("run python"));
+    }
     server.stop();
 }
 
@@ -150,7 +164,12 @@ fn flight_statements_that_outlast_the_grace_are_told() {
 fn connections_that_mean_nothing_harm_nobody() {
     let server = Server::start(&[]);
     let silent = TcpStream::connect(&server.address).expect("connect");
-    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\0\0\0\0", &[0xff; 4096], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff"] {
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"\0\0\0\0",
+        &[0xff; 4096],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff",
+    ] {
         let mut stream = TcpStream::connect(&server.address).expect("connect");
         drop(stream.write_all(bytes));
     }

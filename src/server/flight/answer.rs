@@ -6,10 +6,11 @@ use super::status::status;
 use super::{Server, panicked};
 use crate::server::Shutdown;
 use crate::session::Rows;
+use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use polder_catalog::{Error, Result};
+use polder_catalog::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::AbortOnDropHandle;
@@ -30,10 +31,10 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn start(server: &Server, rows: Rows, running: Entered) -> Result<Self> {
+    pub(super) fn start(server: &Server, rows: Rows, told: &SchemaRef, running: Entered) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let cancel = rows.cancellation().drop_guard();
-        let mut encoded = encoded(rows)?;
+        let mut encoded = encoded(rows, told);
         let reading = server.workers.spawn(async move {
             while let Some(piece) = encoded.next().await {
                 let has_failed = piece.is_err();
@@ -45,7 +46,7 @@ impl Answer {
             let _ = sender.send(Ok(None)).await;
         });
         let reading = AbortOnDropHandle::new(reading);
-        Ok(Self { pieces, shutdown: server.shutdown.clone(), running, _cancel: cancel, _reading: reading })
+        Self { pieces, shutdown: server.shutdown.clone(), running, _cancel: cancel, _reading: reading }
     }
 
     /// An error is the last piece: the client takes no part for the whole.

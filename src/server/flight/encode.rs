@@ -3,8 +3,10 @@
 use super::status::status;
 use crate::server::views::compacted;
 use crate::session::Rows;
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use arrow_flight::{FlightData, FlightInfo};
@@ -18,14 +20,31 @@ use tonic::Status;
 /// About how large a message is. Clients take 4 MiB unless they were told otherwise.
 const MESSAGE_BYTES: usize = 2 << 20;
 
-/// Rows as messages, the schema first.
-pub(super) fn encoded(rows: Rows) -> Result<BoxStream<'static, Result<FlightData, Status>>> {
-    let schema = rows.schema();
-    let batches = futures::stream::try_unfold(rows, |mut rows| async move {
-        let batch = rows.next().await.map_err(failed)?;
-        Ok(batch.map(|batch| (batch, rows)))
+/// Rows as messages, the schema first. It is the one that was told before: a plan may know better what is never NULL, or name a
+/// column by the values of its parameters, and drivers take that for another result.
+pub(super) fn encoded(rows: Rows, told: &SchemaRef) -> BoxStream<'static, Result<FlightData, Status>> {
+    let schema = as_sent(told);
+    let wanted = Arc::clone(&schema);
+    let batches = futures::stream::try_unfold((rows, wanted), |(mut rows, wanted)| async move {
+        let Some(batch) = rows.next().await.map_err(failed)? else { return Ok(None) };
+        let batch = conformed(&batch, &wanted).map_err(|error| failed(unwritable(error)))?;
+        Ok(Some((batch, (rows, wanted))))
     });
-    Ok(messages(schema, batches.boxed()))
+    messages(schema, batches.boxed())
+}
+
+/// The same rows in these columns.
+fn conformed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    if batch.num_columns() != schema.fields().len() {
+        return Err(ArrowError::SchemaError("other columns were planned".to_string()));
+    }
+    let column = |(column, field): (&ArrayRef, &FieldRef)| match column.data_type() == field.data_type() {
+        true => Ok(Arc::clone(column)),
+        false => cast(column, field.data_type()),
+    };
+    let columns = batch.columns().iter().zip(schema.fields()).map(column).collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 
 /// A small result that is here already.
@@ -60,18 +79,21 @@ fn failed(error: Error) -> FlightError {
 
 /// A schema as it will come before the rows; that of nothing if there are none.
 pub(super) fn schema_bytes(schema: Option<&SchemaRef>) -> Result<Bytes> {
-    let schema = match schema {
-        Some(schema) => as_sent(schema),
-        None => Arc::new(Schema::empty()),
-    };
-    FlightInfo::new().try_with_schema(&schema).map(|info| info.schema).map_err(unwritable)
+    let schema = schema.map_or_else(|| Arc::new(Schema::empty()), as_sent);
+    exact_schema_bytes(&schema)
 }
 
-/// Dictionaries travel as their values.
+/// The schema of a listing, which the protocol fixes.
+pub(super) fn exact_schema_bytes(schema: &Schema) -> Result<Bytes> {
+    FlightInfo::new().try_with_schema(schema).map(|info| info.schema).map_err(unwritable)
+}
+
+/// Dictionaries travel as their values, and any column may have NULL.
 fn as_sent(schema: &SchemaRef) -> SchemaRef {
-    let encoder = FlightDataEncoderBuilder::new().with_schema(Arc::clone(schema));
-    let encoder = encoder.build(futures::stream::empty());
-    encoder.known_schema().unwrap_or_else(|| Arc::clone(schema))
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let schema = Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()));
+    let encoder = FlightDataEncoderBuilder::new().with_schema(Arc::clone(&schema));
+    encoder.build(futures::stream::empty()).known_schema().unwrap_or(schema)
 }
 
 pub(super) fn unwritable(error: impl std::fmt::Display) -> Error {

@@ -95,7 +95,7 @@ pub(super) async fn info(
 ) -> Result<FlightInfo> {
     let statement = server.statements.get(handle)?;
     let session = server.session_of(call, statement.transaction.as_ref()).await?;
-    let ticket = Ticket { session, prepared: Arc::clone(&statement.prepared), values: statement.bound() };
+    let ticket = Ticket::new(session, Arc::clone(&statement.prepared), statement.bound());
     server.info(call, ticket, statement.bytes, descriptor).await
 }
 

@@ -1,7 +1,7 @@
 //! Flight SQL, call by call: each is read here, done elsewhere, and its errors become gRPC's.
 
 use super::call::Call;
-use super::encode::{ready, schema_bytes, unwritable};
+use super::encode::{exact_schema_bytes, ready, unwritable};
 use super::options::{self, SetSessionOptionsRequest};
 use super::put::Sent;
 use super::service::{Flight, Service};
@@ -46,7 +46,7 @@ fn listing(
     schema: &SchemaRef,
     request: Request<FlightDescriptor>,
 ) -> Answered<FlightInfo> {
-    let schema = schema_bytes(Some(schema)).map_err(status)?;
+    let schema = exact_schema_bytes(schema).map_err(status)?;
     let info = FlightInfo { schema, ..FlightInfo::new().with_descriptor(request.into_inner()) };
     Ok(Response::new(info.with_endpoint(endpoint(command))))
 }
@@ -94,7 +94,7 @@ impl FlightSqlService for Service {
         let info = async {
             let prepared = self.0.prepare(&call, query.transaction_id.as_ref(), &query.query)?;
             let session = self.0.session_of(&call, query.transaction_id.as_ref()).await?;
-            let ticket = Ticket { session, prepared, values: Vec::new() };
+            let ticket = Ticket::new(session, prepared, Vec::new());
             self.0.info(&call, ticket, query.query.len(), request.into_inner()).await
         };
         info.await.map(Response::new).map_err(status)

@@ -5,6 +5,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::encode::schema_bytes;
 use crate::session::{Description, Outcome, Prepared, Session};
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow_flight::sql::{ProstMessageExt, TicketStatementQuery};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo};
 use bytes::Bytes;
@@ -18,6 +19,20 @@ pub(super) struct Ticket {
     pub(super) session: Arc<Session>,
     pub(super) prepared: Arc<Prepared>,
     pub(super) values: Vec<ScalarValue>,
+    /// The columns that were told, once they were.
+    columns: Option<SchemaRef>,
+}
+
+impl Ticket {
+    pub(super) fn new(session: Arc<Session>, prepared: Arc<Prepared>, values: Vec<ScalarValue>) -> Self {
+        Self { session, prepared, values, columns: None }
+    }
+
+    /// The types of the values: they may decide about those of the columns.
+    fn given(&self) -> Vec<Option<DataType>> {
+        let given = |value: &ScalarValue| Some(value.data_type()).filter(|given| *given != DataType::Null);
+        self.values.iter().map(given).collect()
+    }
 }
 
 impl Server {
@@ -43,8 +58,17 @@ impl Server {
     }
 
     pub(super) async fn describe(&self, session: &Arc<Session>, prepared: Arc<Prepared>) -> Result<Description> {
+        self.describe_with(session, prepared, Vec::new()).await
+    }
+
+    async fn describe_with(
+        &self,
+        session: &Arc<Session>,
+        prepared: Arc<Prepared>,
+        given: Vec<Option<DataType>>,
+    ) -> Result<Description> {
         let session = Arc::clone(session);
-        self.work(async move { session.describe(&prepared).await }).await
+        self.work(async move { session.describe_with(&prepared, &given).await }).await
     }
 
     pub(super) async fn run(
@@ -61,15 +85,17 @@ impl Server {
     pub(super) async fn info(
         &self,
         call: &Call,
-        statement: Ticket,
+        mut statement: Ticket,
         bytes: usize,
         descriptor: FlightDescriptor,
     ) -> Result<FlightInfo> {
         call.runs_in(&statement.session);
-        let described = self.describe(&statement.session, Arc::clone(&statement.prepared)).await?;
+        let given = statement.given();
+        let described = self.describe_with(&statement.session, Arc::clone(&statement.prepared), given).await?;
         let schema = schema_bytes(described.columns.as_ref())?;
         let info = FlightInfo { schema, ..FlightInfo::new().with_descriptor(descriptor) };
-        if described.columns.is_some() {
+        statement.columns = described.columns;
+        if statement.columns.is_some() {
             let statement_handle = self.tickets.put(Arc::new(statement), bytes)?.into();
             let ticket = TicketStatementQuery { statement_handle };
             return Ok(info.with_endpoint(endpoint(&ticket)));
@@ -92,9 +118,9 @@ impl Server {
             () = running.cancelled() => return Err(Error::cancelled()),
             outcome = run => outcome?,
         };
-        match outcome {
-            Outcome::Rows(rows) => Answer::start(self, rows, running),
-            Outcome::Done(_) | Outcome::CopyIn(_) => Err(Error::report("a statement with rows has ended without")),
+        match (outcome, &ticket.columns) {
+            (Outcome::Rows(rows), Some(told)) => Ok(Answer::start(self, rows, told, running)),
+            _ => Err(Error::report("a statement with rows has ended without")),
         }
     }
 

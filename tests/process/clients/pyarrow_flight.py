@@ -85,10 +85,42 @@ def cancel():
 
     thread = threading.Thread(target=later)
     thread.start()
-    refused(lambda: client.do_get(info.endpoints[0].ticket).read_all(), flight.FlightCancelledError)
+    refused(lambda: client.do_get(info.endpoints[0].ticket).read_all(), (KeyboardInterrupt, flight.FlightCancelledError))  # pyarrow takes it for a Ctrl-C
     thread.join()
     [result] = client.do_action(flight.Action("CancelFlightInfo", field(1, info.serialize())))
     assert result.body.to_pybytes() == field(1, 3), result.body.to_pybytes()
+
+
+def put(name, message, table):
+    """Sends a table; the count that comes back."""
+    writer, reader = client.do_put(descriptor(name, message), table.schema)
+    writer.write_table(table)
+    writer.done_writing()
+    result = reader.read()
+    writer.close()
+    return result.to_pybytes()
+
+
+def ingest():
+    """In a transaction, as the driver of ADBC does not: the rows are there when it is committed, or never."""
+    client.get_flight_info(query("CREATE TABLE loaded (id BIGINT PRIMARY KEY)"))
+    count = "SELECT id FROM loaded ORDER BY id"
+    for action, want in [(2, []), (1, [1, 2, 3])]:
+        [begun] = client.do_action(flight.Action("BeginTransaction", packed("ActionBeginTransactionRequest")))
+        # An Any around a message of one field.
+        transaction = begun.body.to_pybytes().split(b"\n ")[-1]
+        options = field(1, 2) + field(2, 2)
+        message = field(1, options) + field(2, b"loaded") + field(6, transaction)
+        assert put("CommandStatementIngest", message, pa.table({"id": [1, 2, 3]})) == field(1, 3)
+        assert read(count) == []
+        end = packed("ActionEndTransactionRequest", field(1, transaction) + field(2, action))
+        list(client.do_action(flight.Action("EndTransaction", end)))
+        assert read(count) == want, (want, read(count))
+
+
+def read(sql):
+    info = client.get_flight_info(query(sql))
+    return client.do_get(info.endpoints[0].ticket).read_all().column(0).to_pylist()
 
 
 def garbage():
@@ -106,14 +138,10 @@ def garbage():
     # Rows for what takes none, and rows that take no end.
     for name in ["CommandPreparedStatementUpdate", "CommandStatementIngest", "CommandGetTables"]:
 
-        def put():
-            writer, reader = client.do_put(descriptor(name, field(2, b"nowhere")), pa.schema([("n", pa.int64())]))
-            writer.write_batch(pa.record_batch({"n": [1]}))
-            writer.done_writing()
-            reader.read()
-            writer.close()
+        def wrong():
+            put(name, field(2, b"nowhere"), pa.table({"n": [1]}))
 
-        refused(put, (pa.ArrowException, KeyError))
+        refused(wrong, (pa.ArrowException, KeyError))
     # A message beyond the limit.
     large = query("SELECT '" + "x" * (17 << 20) + "'")
     refused(lambda: client.get_flight_info(large), (pa.ArrowException,))
