@@ -2,6 +2,7 @@
 
 mod copy;
 mod describe;
+mod ingest;
 mod prepared;
 mod rows;
 mod settings;

@@ -2,7 +2,7 @@
 
 use crate::cli::{EngineArguments, Interrupt};
 use crate::engine::{Engine, EngineBuilder};
-use crate::server::{HttpOptions, Shutdown, serve_http};
+use crate::server::{FlightOptions, HttpOptions, Shutdown, serve_flight, serve_http};
 use polder_catalog::{Error, Kind, Result, SqlState};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -18,6 +18,9 @@ pub(super) struct Arguments {
     /// Where HTTP is served; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     http: String,
+    /// Where Arrow Flight SQL is served; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8815")]
+    flight: String,
     /// Serves beyond loopback although nobody has to log in: whoever reaches the port may do everything.
     #[arg(long)]
     without_login: bool,
@@ -30,11 +33,11 @@ pub(super) struct Arguments {
 pub(super) fn run(runtime: &Runtime, builder: EngineBuilder, arguments: &Arguments) -> Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
     let connections = start_connections()?;
-    // First the port: a wrong address should not have opened anything.
-    let listener = connections.block_on(bind(arguments))?;
+    // First the ports: a wrong address should not have opened anything.
+    let listeners = connections.block_on(Listeners::bind(arguments))?;
     // Files of this machine are for who sits at it.
     let engine = runtime.block_on(arguments.engine.apply(builder)?.allow_local_files(false).open())?;
-    let serving = serve(engine, listener, arguments, &interrupt, runtime.handle().clone());
+    let serving = serve(engine, listeners, arguments, &interrupt, runtime.handle().clone());
     let served = connections.block_on(Box::pin(serving));
     connections.shutdown_background();
     served?;
@@ -55,17 +58,31 @@ fn start_connections() -> Result<Runtime> {
         })
 }
 
+/// One for each protocol.
+struct Listeners {
+    http: TcpListener,
+    flight: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(arguments: &Arguments) -> Result<Self> {
+        let http = bind("--http", &arguments.http, arguments.without_login).await?;
+        let flight = bind("--flight", &arguments.flight, arguments.without_login).await?;
+        Ok(Self { http, flight })
+    }
+}
+
 /// # Errors
 /// 28000 for an address beyond loopback, unless that was asked for.
-async fn bind(arguments: &Arguments) -> Result<TcpListener> {
+async fn bind(option: &str, address: &str, without_login: bool) -> Result<TcpListener> {
     let failed = |error: io::Error| {
-        Error::new(Kind::Fix, SqlState::IO, format!("could not listen on {}", arguments.http))
+        Error::new(Kind::Fix, SqlState::IO, format!("could not listen on {address}"))
             .with_detail(error.to_string())
-            .with_hint("choose another address with --http")
+            .with_hint(format!("choose another address with {option}"))
     };
-    let addresses: Vec<SocketAddr> = lookup_host(&arguments.http).await.map_err(failed)?.collect();
-    if !arguments.without_login && addresses.iter().any(|address| !address.ip().is_loopback()) {
-        return Err(Error::fix(SqlState::LOGIN, format!("{} can be reached from other machines", arguments.http))
+    let addresses: Vec<SocketAddr> = lookup_host(address).await.map_err(failed)?.collect();
+    if !without_login && addresses.iter().any(|address| !address.ip().is_loopback()) {
+        return Err(Error::fix(SqlState::LOGIN, format!("{address} can be reached from other machines"))
             .with_detail("there are no users yet who could log in, and no TLS")
             .with_hint("listen on 127.0.0.1, or say --without-login if the network keeps others out"));
     }
@@ -74,18 +91,17 @@ async fn bind(arguments: &Arguments) -> Result<TcpListener> {
 
 async fn serve(
     engine: Engine,
-    listener: TcpListener,
+    listeners: Listeners,
     arguments: &Arguments,
     interrupt: &Interrupt,
     workers: Handle,
 ) -> Result<()> {
-    let address = listener.local_addr().map_err(|error| {
-        Error::new(Kind::Retry, SqlState::IO, "the listener has no address").with_detail(error.to_string())
-    })?;
-    announce(&engine, address, arguments.without_login);
+    announce(&engine, &listeners, arguments.without_login)?;
     let shutdown = Shutdown::default();
-    let serving = serve_http(listener, engine.clone(), HttpOptions::default(), shutdown.clone(), workers);
-    let mut serving = tokio::spawn(serving);
+    let Listeners { http, flight } = listeners;
+    let http = serve_http(http, engine.clone(), HttpOptions::default(), shutdown.clone(), workers.clone());
+    let flight = serve_flight(flight, engine.clone(), FlightOptions::default(), shutdown.clone(), workers);
+    let mut serving = tokio::spawn(async { tokio::try_join!(http, flight).map(|_| ()) });
     let ended = tokio::select! {
         ended = &mut serving => ended,
         () = interrupt.next() => {
@@ -126,17 +142,26 @@ async fn close(engine: Engine) -> Result<()> {
 /// How long a checkpoint and the sources have.
 const CLOSE_TIME: Duration = Duration::from_secs(10);
 
-fn announce(engine: &Engine, address: SocketAddr, without_login: bool) {
+fn announce(engine: &Engine, listeners: &Listeners, without_login: bool) -> Result<()> {
+    let address = |listener: &TcpListener| {
+        listener.local_addr().map_err(|error| {
+            Error::new(Kind::Retry, SqlState::IO, "the listener has no address").with_detail(error.to_string())
+        })
+    };
+    let (http, flight) = (address(&listeners.http)?, address(&listeners.flight)?);
+    let is_open = [http, flight].iter().any(|address| !address.ip().is_loopback());
     match engine.is_ephemeral() {
         true => say("a temporary data directory, gone with the server: keep one with --data DIR"),
         false => say(&format!("data directory {}", engine.data_dir().display())),
     }
-    match without_login && !address.ip().is_loopback() {
+    match without_login && is_open {
         true => say("no login: whoever reaches this port may do everything"),
         false => say("no login: for programs of this machine only"),
     }
-    say(&format!("HTTP on http://{address}"));
+    say(&format!("HTTP on http://{http}"));
+    say(&format!("Flight SQL on grpc://{flight}"));
     say("ready");
+    Ok(())
 }
 
 /// Standard error may be closed; the server goes on.

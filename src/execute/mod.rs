@@ -22,7 +22,7 @@ pub(crate) use describe::describe;
 pub(crate) use procedure::apply;
 pub(crate) use table::{TABLE_OPTIONS, TOPIC_OPTIONS};
 pub(crate) use wait::without_waiting;
-pub(crate) use write::{COPY_OPTIONS, append, insert_rows};
+pub(crate) use write::{COPY_OPTIONS, append, ingest, insert_rows};
 
 use crate::requests::Request;
 use crate::session::{Outcome, Session};

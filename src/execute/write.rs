@@ -9,6 +9,7 @@ mod conflict;
 mod copy;
 mod defaults;
 mod draft;
+mod ingest;
 mod keys;
 mod merge;
 mod returning;
@@ -20,6 +21,7 @@ pub(super) use attempt::Gate;
 pub(super) use change::select as query_of;
 pub(crate) use copy::OPTIONS as COPY_OPTIONS;
 pub(super) use draft::Draft;
+pub(crate) use ingest::ingest;
 pub(super) use returning::returned;
 pub(crate) use topic::append;
 

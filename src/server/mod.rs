@@ -1,7 +1,10 @@
 //! Servers: how clients elsewhere reach an engine. Each is a client of [`Session`](crate::Session), like the shell.
 
+mod flight;
 mod http;
 mod shutdown;
+mod views;
 
+pub(crate) use flight::{FlightOptions, serve as serve_flight};
 pub(crate) use http::{HttpOptions, serve as serve_http};
 pub(crate) use shutdown::Shutdown;

@@ -9,6 +9,7 @@ mod demo;
 mod documents;
 mod examples;
 mod faults;
+mod flight;
 mod interrupt;
 mod killed;
 mod log;

@@ -18,7 +18,7 @@ struct Server {
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = command(&["serve", "--http", "127.0.0.1:0"])
+        let mut child = command(&["serve", "--http", "127.0.0.1:0", "--flight", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -151,7 +151,7 @@ fn arrow_is_read_by_pyarrow() {
 }
 
 /// The Python that scripts/install-test-tools fills.
-fn polder_python() -> std::path::PathBuf {
+pub(crate) fn polder_python() -> std::path::PathBuf {
     let tools = std::env::var_os("POLDER_TOOLS").map(std::path::PathBuf::from);
     let home = std::env::var_os("HOME").map(std::path::PathBuf::from).expect("HOME is set");
     tools.unwrap_or_else(|| home.join(".cache/polder/tools")).join("python/bin/python")

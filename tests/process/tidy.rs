@@ -52,7 +52,7 @@ const MAY_USE: [(&str, &[&str]); 27] = [
     ("cli", &["commit", "config", "demo", "engine", "render", "repl", "server", "session", "sql"]),
     ("demo", &["cli", "engine", "render", "repl", "session", "sql"]),
     ("repl", &["cli", "engine", "render", "session", "sql"]),
-    ("server", &["engine", "render", "session"]),
+    ("server", &["engine", "render", "session", "sql"]),
     ("render", &[]),
     ("session", &["config", "definitions", "engine", "execute", "requests", "sql"]),
     ("sql", &[]),

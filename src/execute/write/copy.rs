@@ -136,7 +136,7 @@ async fn write_parquet(
 }
 
 /// INSERT of the named columns of a table that only this statement has.
-async fn insert(
+pub(super) async fn insert(
     session: &Session,
     context: &ReadContext,
     target: &Writable,

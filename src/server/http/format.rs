@@ -1,13 +1,12 @@
 //! The formats of an answer, and which of them a client accepts.
 
 use crate::render::{Expanded, Format, Layout, Sink, sink};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
-use arrow::error::ArrowError;
+use crate::server::views::compacted;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::StreamWriter;
 use axum::http::{HeaderMap, header};
 use polder_catalog::{Error, Result, SqlState};
-use std::sync::Arc;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,22 +112,6 @@ impl Encoder {
             }
         }
     }
-}
-
-/// Views of a slice hold the buffers of the whole; IPC would send them with each slice.
-fn compacted(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let column = |column: &ArrayRef| -> ArrayRef {
-        match column.data_type() {
-            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
-            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
-            _ => Arc::clone(column),
-        }
-    };
-    RecordBatch::try_new_with_options(
-        batch.schema(),
-        batch.columns().iter().map(column).collect(),
-        &arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows())),
-    )
 }
 
 fn unwritable(error: impl std::fmt::Display) -> Error {

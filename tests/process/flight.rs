@@ -1,0 +1,185 @@
+//! `polder serve` over Flight SQL, by the driver of ADBC and by pyarrow's own client.
+
+use crate::interrupt::wait_for;
+use crate::program::{Transcript, command, finish_soon, signal};
+use crate::root;
+use crate::serve::polder_python;
+use polder_testing::Postgres;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// A running server.
+struct Server {
+    /// None once it has ended in good order.
+    child: Option<Child>,
+    said: Transcript,
+    address: String,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = command(&["serve", "--http", "127.0.0.1:0", "--flight", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("run polder serve");
+        let mut said = Transcript::of(child.stderr.take().expect("standard error is piped"));
+        let text = said.expect("ready\n");
+        let address = text.split("grpc://").nth(1).and_then(|rest| rest.lines().next()).expect("an address");
+        Self { child: Some(child), said, address: address.to_string() }
+    }
+
+    /// A program of `tests/process/clients`, with a part of it to run.
+    fn client(&self, file: &str, part: &str, arguments: &[&str]) -> Command {
+        let mut python = Command::new(polder_python());
+        python.arg("-W").arg("error::UserWarning").arg(root().join("tests/process/clients").join(file));
+        python.arg(format!("grpc://{}", self.address)).arg(part).args(arguments);
+        python
+    }
+
+    /// Runs it; it checks for itself.
+    fn check(&self, file: &str, part: &str) {
+        assert_ran(&self.client(file, part, &[]).output().expect("run python"));
+    }
+
+    /// Ends it as an administrator does.
+    fn stop(mut self) {
+        self.terminate();
+        self.expect_end();
+    }
+
+    fn terminate(&self) {
+        signal(self.child.as_ref().expect("it runs").id(), "TERM");
+    }
+
+    fn expect_end(&mut self) {
+        let ran = finish_soon(self.child.take().expect("it runs"));
+        assert_eq!(ran.code, Some(0));
+    }
+}
+
+/// A test that failed leaves nothing behind.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+fn assert_ran(output: &Output) {
+    let said = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}", said(&output.stdout), said(&output.stderr));
+}
+
+/// One server for all that only looks, or has tables of its own.
+#[test]
+fn adbc_does_all_that_a_program_needs() {
+    let server = Server::start(&[]);
+    for part in [
+        "types",
+        "parameters",
+        "update_counts",
+        "many_rows",
+        "long_texts",
+        "objects",
+        "table_schema",
+        "transactions",
+        "ingest",
+        "ingest_topic",
+        "errors",
+        "sessions",
+        "session_options",
+        "positions",
+    ] {
+        server.check("adbc.py", part);
+    }
+    server.stop();
+}
+
+#[test]
+fn pyarrow_sees_what_the_protocol_promises() {
+    let server = Server::start(&[]);
+    for part in ["schemas", "tickets", "cancel", "ingest", "garbage", "listings"] {
+        server.check("pyarrow_flight.py", part);
+    }
+    server.check("adbc.py", "types");
+    server.stop();
+}
+
+/// The document's programs do what it says, in order, against one server.
+#[test]
+fn every_python_block_of_the_flight_document_runs() {
+    let server = Server::start(&[]);
+    let document = std::fs::read_to_string(root().join("docs/flight.md")).expect("read the document");
+    let blocks: Vec<_> = document.split("```python\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() > 3, "the document has programs");
+    for block in blocks {
+        let program = block.replace("127.0.0.1:8815", &server.address);
+        assert_ran(&Command::new(polder_python()).args(["-c", &program]).output().expect("run python"));
+    }
+    server.stop();
+}
+
+/// A client that goes away takes its query with it, also at the source.
+#[test]
+fn a_flight_client_that_leaves_cancels_its_query() {
+    let postgres = Postgres::start();
+    let server = Server::start(&["--grace", "60"]);
+    for part in ["sleep", "sleep_and_cancel"] {
+        let mut client = server.client("adbc.py", part, &[&postgres.url()]);
+        let mut client = client.stdout(Stdio::piped()).spawn().expect("run python");
+        wait_for(&postgres, "1");
+        if part == "sleep" {
+            client.kill().expect("kill python");
+        } else {
+            let mut text = String::new();
+            client.stdout.take().expect("it is piped").read_to_string(&mut text).expect("read");
+            assert_eq!(text, "cancelled\n");
+        }
+        drop(client.wait());
+        wait_for(&postgres, "0");
+    }
+    server.stop();
+}
+
+#[test]
+fn flight_statements_that_outlast_the_grace_are_told() {
+    let mut server = Server::start(&["--grace", "1"]);
+    let client = server.client("adbc.py", "outlast", &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let client = client.expect("run python");
+    std::thread::sleep(Duration::from_secs(3));
+    server.terminate();
+    server.said.expect("shutting down");
+    assert_ran(&client.wait_with_output().expect("wait for python"));
+    server.expect_end();
+}
+
+/// Whoever connects and does not speak HTTP/2 is sent away, and others are served.
+#[test]
+fn connections_that_mean_nothing_harm_nobody() {
+    let server = Server::start(&[]);
+    let silent = TcpStream::connect(&server.address).expect("connect");
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"\0\0\0\0",
+        &[0xff; 4096],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff",
+    ] {
+        let mut stream = TcpStream::connect(&server.address).expect("connect");
+        drop(stream.write_all(bytes));
+    }
+    server.check("adbc.py", "types");
+    let mut silent = silent;
+    silent.set_read_timeout(Some(Duration::from_secs(60))).expect("set a timeout");
+    let mut text = Vec::new();
+    // Closed in order or not: it must be closed.
+    if let Err(error) = silent.read_to_end(&mut text) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+    }
+    server.stop();
+}
