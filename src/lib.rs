@@ -46,4 +46,6 @@ pub mod reference;
 
 pub use engine::{Engine, EngineBuilder};
 pub use polder_catalog::{Connector, Error, Kind, Position, Result, SqlState};
-pub use session::{CopyIn, Description, Notices, Outcome, Prepared, Progress, Rows, Session, SourceProgress};
+pub use session::{
+    CopyIn, Description, Notices, Outcome, Prepared, Progress, Rows, Session, SourceProgress, TransactionStatus,
+};

@@ -1,5 +1,6 @@
 //! A session: one client's settings, and the door through which every statement comes.
 
+mod compatible;
 mod copy;
 mod describe;
 mod ingest;
@@ -8,6 +9,7 @@ mod rows;
 mod settings;
 mod transaction;
 
+pub(crate) use compatible::{REPORTED, reported_name};
 pub use copy::CopyIn;
 pub(crate) use copy::Piece;
 pub use describe::Description;
@@ -53,7 +55,27 @@ pub enum Outcome {
     CopyIn(CopyIn),
 }
 
+/// Where a session stands in a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionStatus {
+    /// In none: each statement is one of its own.
+    Idle,
+    /// In one.
+    Open,
+    /// In one that can only be rolled back.
+    Failed,
+}
+
 impl Session {
+    /// Where this session stands in a transaction.
+    pub fn transaction_status(&self) -> TransactionStatus {
+        match self.transaction().as_ref() {
+            None => TransactionStatus::Idle,
+            Some(transaction) if transaction.has_failed() => TransactionStatus::Failed,
+            Some(_) => TransactionStatus::Open,
+        }
+    }
+
     pub(crate) fn new(engine: Engine) -> Self {
         let settings = Mutex::new(Arc::new(Settings::new(&engine.0.config)));
         Self { engine, settings, transaction: Mutex::default(), position: Mutex::default() }
@@ -118,7 +140,7 @@ impl Session {
     }
 
     /// An error leaves a transaction nothing but to be rolled back.
-    fn failed(&self, error: Error) -> Error {
+    pub(crate) fn failed(&self, error: Error) -> Error {
         self.transaction().as_mut().into_iter().for_each(Transaction::fail);
         error
     }

@@ -34,6 +34,16 @@ impl SqlState {
     pub const NOT_SUPPORTED: Self = Self(*b"0A000");
     /// 21000: a scalar subquery gave more than one row.
     pub const CARDINALITY: Self = Self(*b"21000");
+    /// 08P01: a client that does not keep to the protocol.
+    pub const PROTOCOL: Self = Self(*b"08P01");
+    /// 25P03: a transaction in which nothing happened for too long.
+    pub const IDLE_TRANSACTION: Self = Self(*b"25P03");
+    /// 26000: a prepared statement that does not exist.
+    pub const NO_STATEMENT: Self = Self(*b"26000");
+    /// 34000: a cursor or portal that does not exist.
+    pub const NO_CURSOR: Self = Self(*b"34000");
+    /// 42P05: a prepared statement that exists already.
+    pub const DUPLICATE_STATEMENT: Self = Self(*b"42P05");
     /// 22000: a value that is wrong in another way.
     pub const DATA: Self = Self(*b"22000");
     /// 22003: a number out of range.

@@ -2,7 +2,7 @@
 
 use crate::cli::{EngineArguments, Interrupt};
 use crate::engine::{Engine, EngineBuilder};
-use crate::server::{FlightOptions, HttpOptions, Shutdown, serve_flight, serve_http};
+use crate::server::{FlightOptions, HttpOptions, PgOptions, Shutdown, serve_flight, serve_http, serve_pgwire};
 use polder_catalog::{Error, Kind, Result, SqlState};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -21,6 +21,9 @@ pub(super) struct Arguments {
     /// Where Arrow Flight SQL is served; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8815")]
     flight: String,
+    /// Where PostgreSQL's protocol is served; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5433")]
+    pg: String,
     /// Serves beyond loopback although nobody has to log in: whoever reaches the port may do everything.
     #[arg(long)]
     without_login: bool,
@@ -62,13 +65,15 @@ fn start_connections() -> Result<Runtime> {
 struct Listeners {
     http: TcpListener,
     flight: TcpListener,
+    pg: TcpListener,
 }
 
 impl Listeners {
     async fn bind(arguments: &Arguments) -> Result<Self> {
         let http = bind("--http", &arguments.http, arguments.without_login).await?;
         let flight = bind("--flight", &arguments.flight, arguments.without_login).await?;
-        Ok(Self { http, flight })
+        let pg = bind("--pg", &arguments.pg, arguments.without_login).await?;
+        Ok(Self { http, flight, pg })
     }
 }
 
@@ -98,10 +103,11 @@ async fn serve(
 ) -> Result<()> {
     announce(&engine, &listeners, arguments.without_login)?;
     let shutdown = Shutdown::default();
-    let Listeners { http, flight } = listeners;
+    let Listeners { http, flight, pg } = listeners;
     let http = serve_http(http, engine.clone(), HttpOptions::default(), shutdown.clone(), workers.clone());
-    let flight = serve_flight(flight, engine.clone(), FlightOptions::default(), shutdown.clone(), workers);
-    let mut serving = tokio::spawn(async { tokio::try_join!(http, flight).map(|_| ()) });
+    let flight = serve_flight(flight, engine.clone(), FlightOptions::default(), shutdown.clone(), workers.clone());
+    let pg = serve_pgwire(pg, engine.clone(), PgOptions::default(), shutdown.clone(), workers);
+    let mut serving = tokio::spawn(async { tokio::try_join!(http, flight, pg).map(|_| ()) });
     let ended = tokio::select! {
         ended = &mut serving => ended,
         () = interrupt.next() => {
@@ -148,8 +154,8 @@ fn announce(engine: &Engine, listeners: &Listeners, without_login: bool) -> Resu
             Error::new(Kind::Retry, SqlState::IO, "the listener has no address").with_detail(error.to_string())
         })
     };
-    let (http, flight) = (address(&listeners.http)?, address(&listeners.flight)?);
-    let is_open = [http, flight].iter().any(|address| !address.ip().is_loopback());
+    let (http, flight, pg) = (address(&listeners.http)?, address(&listeners.flight)?, address(&listeners.pg)?);
+    let is_open = [http, flight, pg].iter().any(|address| !address.ip().is_loopback());
     match engine.is_ephemeral() {
         true => say("a temporary data directory, gone with the server: keep one with --data DIR"),
         false => say(&format!("data directory {}", engine.data_dir().display())),
@@ -160,6 +166,7 @@ fn announce(engine: &Engine, listeners: &Listeners, without_login: bool) -> Resu
     }
     say(&format!("HTTP on http://{http}"));
     say(&format!("Flight SQL on grpc://{flight}"));
+    say(&format!("PostgreSQL protocol on postgresql://{pg}/polder"));
     say("ready");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::execute::resolve::Resolver;
 use crate::execute::write::{self, Writable};
-use crate::execute::{query, show};
+use crate::execute::{query, show, table};
 use crate::plan::{Planner, Shape};
 use crate::session::{Description, Session};
 use crate::sql::{self, Query, Statement, Types};
@@ -83,6 +83,7 @@ impl Describing<'_> {
         let planner = Planner::new(engine, self.context).with_settings(&settings);
         let known = &mut known.clone();
         sql::limits(query, known);
+        self.casts(query, known).await?;
         let planned = planner.shape(&sql::cast_parameters(query, known)?, &tables).await.map(|mut shape| {
             shape.parameters.extend(known.clone());
             shape
@@ -100,6 +101,19 @@ impl Describing<'_> {
             Ok(shape) => Ok(Shape { parameters: texts, ..shape }),
             Err(_) => planned,
         }
+    }
+
+    /// Adds the types that parameters are cast to: a client may send a value in that type's format.
+    async fn casts(&self, query: &Query, known: &mut Types) -> Result<()> {
+        let casts: Vec<_> = sql::casts(query)?.into_iter().filter(|(at, _)| !known.contains_key(at)).collect();
+        if casts.is_empty() {
+            return Ok(());
+        }
+        let (places, types): (Vec<_>, Vec<_>) =
+            casts.into_iter().map(|(at, kind)| (at, (format!("${at}"), kind))).unzip();
+        let types = table::types_of(self.session, types).await?;
+        known.extend(places.into_iter().zip(types.fields().iter().map(|field| field.data_type().clone())));
+        Ok(())
     }
 
     /// Adds what the condition of a statement, and the values that it computes, tell about its parameters.

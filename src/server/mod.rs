@@ -2,9 +2,12 @@
 
 mod flight;
 mod http;
+mod pgwire;
+mod reading;
 mod shutdown;
 mod views;
 
 pub(crate) use flight::{FlightOptions, serve as serve_flight};
 pub(crate) use http::{HttpOptions, serve as serve_http};
+pub(crate) use pgwire::{PgOptions, serve as serve_pgwire};
 pub(crate) use shutdown::Shutdown;

@@ -24,6 +24,18 @@ impl Prepared {
         &self.statement
     }
 
+    /// What is answered after so many rows, in PostgreSQL's words: `SELECT 3`.
+    pub fn tag(&self, rows: u64) -> String {
+        match &self.statement {
+            Statement::Query(_) => format!("SELECT {rows}"),
+            Statement::Insert { .. } => format!("INSERT 0 {rows}"),
+            Statement::Update { .. } => format!("UPDATE {rows}"),
+            Statement::Delete { .. } => format!("DELETE {rows}"),
+            Statement::Explain { .. } => "EXPLAIN".to_string(),
+            _ => "SHOW".to_string(),
+        }
+    }
+
     /// Whether it is about the session alone: where each statement has a session of its own, it would be lost.
     pub(crate) fn is_about_the_session(&self) -> bool {
         self.statement.is_about_the_session()

@@ -1,5 +1,6 @@
 //! Settings of a session: `SET name = value`, `RESET name`, `SHOW name`.
 
+use super::compatible::{self, COMPATIBLE};
 use crate::config::Config;
 use datafusion::prelude::SessionConfig;
 use polder_catalog::{Error, OptionKind, OptionSpec, Options, Result, SqlState};
@@ -73,7 +74,8 @@ impl Settings {
     /// The defaults, as the configuration file changes them.
     pub(crate) fn new(config: &Config) -> Self {
         let spec_defaults = SPECS.iter().filter_map(|spec| Some((spec.name.to_string(), spec.default?.to_string())));
-        let mut defaults: BTreeMap<_, _> = spec_defaults.collect();
+        let compatible = COMPATIBLE.iter().map(|setting| (setting.name.to_string(), setting.default.to_string()));
+        let mut defaults: BTreeMap<_, _> = spec_defaults.chain(compatible).collect();
         if let Some(timeout) = &config.engine.statement_timeout {
             defaults.insert("statement_timeout".to_string(), timeout.clone());
         }
@@ -135,6 +137,10 @@ impl Settings {
     /// 22023 for a value that does not fit, 42704 for an unknown name.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
         self.check_name(name)?;
+        if let Some(compatible) = compatible::find(name) {
+            self.values.insert(name.to_string(), compatible.accept(value)?);
+            return Ok(());
+        }
         if name.starts_with(DATAFUSION) {
             let mut config = SessionConfig::new();
             config.options_mut().set(name, value).map_err(Error::from_datafusion)?;
@@ -164,7 +170,10 @@ impl Settings {
         let all: Vec<_> =
             SPECS.iter().map(|spec| [spec.name.to_string(), self.value(spec.name), spec.doc.to_string()]).collect();
         let passed_on = self.datafusion().map(|(name, value)| [name.to_string(), value.to_string(), String::new()]);
-        let all: Vec<_> = all.into_iter().chain(passed_on).collect();
+        let compatible = COMPATIBLE
+            .iter()
+            .map(|setting| [setting.name.to_string(), self.value(setting.name), setting.doc.to_string()]);
+        let all: Vec<_> = all.into_iter().chain(compatible).chain(passed_on).collect();
         if name == "all" {
             return Ok(all);
         }
@@ -186,12 +195,15 @@ impl Settings {
         Ok(vec![[entry.key, entry.value.unwrap_or_default(), entry.description.to_string()]])
     }
 
-    fn value(&self, name: &str) -> String {
+    /// What a setting of our own, or one of PostgreSQL's, is now.
+    pub(crate) fn value(&self, name: &str) -> String {
         self.values.get(name).or_else(|| self.defaults.get(name)).cloned().unwrap_or_default()
     }
 
     fn check_name(&self, name: &str) -> Result<()> {
-        let known = name.starts_with(DATAFUSION) || SPECS.iter().any(|spec| spec.name == name);
+        let known = name.starts_with(DATAFUSION)
+            || SPECS.iter().any(|spec| spec.name == name)
+            || compatible::find(name).is_some();
         if known { Ok(()) } else { Err(unknown(name)) }
     }
 

@@ -16,7 +16,7 @@ mod tests;
 pub(crate) use as_of::as_of;
 pub(crate) use expression::{expression, has_query, names_in, select, select_where, select_with};
 pub(crate) use parameters::{
-    Argument, Types, assigned_rows, bind, bind_names, bind_names_in, cast_parameters, limits, parameter,
+    Argument, Types, assigned_rows, bind, bind_names, bind_names_in, cast_parameters, casts, limits, parameter,
     parameter_count, rows_of_parameters,
 };
 pub(crate) use parse::{parse, steps};

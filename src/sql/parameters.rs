@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use polder_catalog::{Error, Result, SqlState};
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -95,6 +95,21 @@ pub(crate) fn limits(query: &Query, types: &mut Types) {
             types.entry(at).or_insert(DataType::Int64);
         });
     }
+}
+
+/// The types that parameters are cast to where they stand.
+pub(crate) fn casts(query: &Query) -> Result<BTreeMap<usize, ast::DataType>> {
+    let casts = RefCell::new(BTreeMap::new());
+    let look = |expr: &Expr| {
+        if let Expr::Cast { expr, data_type, .. } = expr
+            && let Some(at) = parameter(expr)
+        {
+            casts.borrow_mut().entry(at).or_insert_with(|| data_type.clone());
+        }
+        Ok(None)
+    };
+    replace_in(&mut query.clone(), &look)?;
+    Ok(casts.into_inner())
 }
 
 /// The place of the parameter that an expression is, if it is nothing more.

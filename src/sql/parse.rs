@@ -243,11 +243,16 @@ impl Reader<'_> {
         Ok(Statement::Set { name, value: self.value()? })
     }
 
-    /// A setting's dotted name: `pushdown`, `datafusion.execution.batch_size`; `TIME ZONE` is `timezone`.
+    /// A setting's dotted name: `pushdown`, `datafusion.execution.batch_size`; `TIME ZONE` is `timezone`, and
+    /// `TRANSACTION ISOLATION LEVEL` is `transaction_isolation`.
     fn setting_name(&mut self) -> Result<String> {
         if self.accept("time") {
             self.expect("zone")?;
             return Ok("timezone".to_string());
+        }
+        if self.words(3) == ["transaction", "isolation", "level"] {
+            self.skip(3);
+            return Ok("transaction_isolation".to_string());
         }
         Ok(self.name_of_any_length()?.join(".").to_lowercase())
     }

@@ -1,79 +1,22 @@
 //! `polder serve` over Flight SQL, by the driver of ADBC and by pyarrow's own client.
 
 use crate::interrupt::wait_for;
-use crate::program::{Transcript, command, finish_soon, signal};
 use crate::root;
 use crate::serve::polder_python;
+use crate::server::{Server, assert_ran};
 use polder_testing::Postgres;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// A running server.
-struct Server {
-    /// None once it has ended in good order.
-    child: Option<Child>,
-    said: Transcript,
-    address: String,
+fn client(server: &Server, file: &str, part: &str, arguments: &[&str]) -> Command {
+    Server::client(file, &format!("grpc://{}", server.flight), part, arguments)
 }
 
-impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = command(&["serve", "--http", "127.0.0.1:0", "--flight", "127.0.0.1:0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("run polder serve");
-        let mut said = Transcript::of(child.stderr.take().expect("standard error is piped"));
-        let text = said.expect("ready\n");
-        let address = text.split("grpc://").nth(1).and_then(|rest| rest.lines().next()).expect("an address");
-        Self { child: Some(child), said, address: address.to_string() }
-    }
-
-    /// A program of `tests/process/clients`, with a part of it to run.
-    fn client(&self, file: &str, part: &str, arguments: &[&str]) -> Command {
-        let mut python = Command::new(polder_python());
-        python.arg("-W").arg("error::UserWarning").arg(root().join("tests/process/clients").join(file));
-        python.arg(format!("grpc://{}", self.address)).arg(part).args(arguments);
-        python
-    }
-
-    /// Runs it; it checks for itself.
-    fn check(&self, file: &str, part: &str) {
-        assert_ran(&self.client(file, part, &[]).output().expect("run python"));
-    }
-
-    /// Ends it as an administrator does.
-    fn stop(mut self) {
-        self.terminate();
-        self.expect_end();
-    }
-
-    fn terminate(&self) {
-        signal(self.child.as_ref().expect("it runs").id(), "TERM");
-    }
-
-    fn expect_end(&mut self) {
-        let ran = finish_soon(self.child.take().expect("it runs"));
-        assert_eq!(ran.code, Some(0));
-    }
-}
-
-/// A test that failed leaves nothing behind.
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-}
-
-fn assert_ran(output: &Output) {
-    let said = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{}\n{}", said(&output.stdout), said(&output.stderr));
+/// Runs it; it checks for itself.
+fn check(server: &Server, file: &str, part: &str) {
+    assert_ran(&client(server, file, part, &[]).output().expect("run python"));
 }
 
 /// One server for all that only looks, or has tables of its own.
@@ -96,7 +39,7 @@ fn adbc_does_all_that_a_program_needs() {
         "session_options",
         "positions",
     ] {
-        server.check("adbc.py", part);
+        check(&server, "adbc.py", part);
     }
     server.stop();
 }
@@ -105,9 +48,9 @@ fn adbc_does_all_that_a_program_needs() {
 fn pyarrow_sees_what_the_protocol_promises() {
     let server = Server::start(&[]);
     for part in ["schemas", "tickets", "cancel", "ingest", "garbage", "listings"] {
-        server.check("pyarrow_flight.py", part);
+        check(&server, "pyarrow_flight.py", part);
     }
-    server.check("adbc.py", "types");
+    check(&server, "adbc.py", "types");
     server.stop();
 }
 
@@ -119,7 +62,7 @@ fn every_python_block_of_the_flight_document_runs() {
     let blocks: Vec<_> = document.split("```python\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(blocks.len() > 3, "the document has programs");
     for block in blocks {
-        let program = block.replace("127.0.0.1:8815", &server.address);
+        let program = block.replace("127.0.0.1:8815", &server.flight);
         assert_ran(&Command::new(polder_python()).args(["-c", &program]).output().expect("run python"));
     }
     server.stop();
@@ -131,7 +74,7 @@ fn a_flight_client_that_leaves_cancels_its_query() {
     let postgres = Postgres::start();
     let server = Server::start(&["--grace", "60"]);
     for part in ["sleep", "sleep_and_cancel"] {
-        let mut client = server.client("adbc.py", part, &[&postgres.url()]);
+        let mut client = client(&server, "adbc.py", part, &[&postgres.url()]);
         let mut client = client.stdout(Stdio::piped()).spawn().expect("run python");
         wait_for(&postgres, "1");
         if part == "sleep" {
@@ -150,7 +93,7 @@ fn a_flight_client_that_leaves_cancels_its_query() {
 #[test]
 fn flight_statements_that_outlast_the_grace_are_told() {
     let mut server = Server::start(&["--grace", "1"]);
-    let client = server.client("adbc.py", "outlast", &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let client = client(&server, "adbc.py", "outlast", &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let client = client.expect("run python");
     std::thread::sleep(Duration::from_secs(3));
     server.terminate();
@@ -163,17 +106,17 @@ fn flight_statements_that_outlast_the_grace_are_told() {
 #[test]
 fn connections_that_mean_nothing_harm_nobody() {
     let server = Server::start(&[]);
-    let silent = TcpStream::connect(&server.address).expect("connect");
+    let silent = TcpStream::connect(&server.flight).expect("connect");
     for bytes in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         b"\0\0\0\0",
         &[0xff; 4096],
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff",
     ] {
-        let mut stream = TcpStream::connect(&server.address).expect("connect");
+        let mut stream = TcpStream::connect(&server.flight).expect("connect");
         drop(stream.write_all(bytes));
     }
-    server.check("adbc.py", "types");
+    check(&server, "adbc.py", "types");
     let mut silent = silent;
     silent.set_read_timeout(Some(Duration::from_secs(60))).expect("set a timeout");
     let mut text = Vec::new();

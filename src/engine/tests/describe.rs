@@ -25,6 +25,7 @@ async fn parameters_have_the_types_of_what_they_meet() {
         ("SELECT id, name FROM t WHERE id = $1 AND name LIKE $2 AND born > $3", "Int64, Utf8, Date32"),
         ("SELECT count(*) FROM t WHERE size + $1 > 3 LIMIT $2", "Int32, Int64"),
         ("SELECT $1, $2", "Utf8, Utf8"),
+        ("SELECT $1::bigint, CAST($2 AS DATE), $1 + 1", "Int64, Date32"),
         ("INSERT INTO t VALUES ($1, $2, $3, $4)", "Int64, Utf8, Int32, Date32"),
         ("INSERT INTO t (name, id) VALUES ($2, $1), ('x', $3) RETURNING id", "Int64, Utf8, Int64"),
         ("INSERT INTO clicks VALUES ($1, $2)", "Utf8, Int32"),

@@ -28,6 +28,11 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// PostgreSQL's own client, of the same installation.
+    pub fn psql_program() -> std::path::PathBuf {
+        Binaries::find().psql()
+    }
+
     /// A cluster with a superuser `polder` who needs no password.
     pub fn start() -> Self {
         Self::builder().start()

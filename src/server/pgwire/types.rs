@@ -1,0 +1,225 @@
+//! Arrow's types as PostgreSQL's, and rows in its text and binary formats.
+
+use super::message::Formats;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Decimal128Type, DecimalType, Field, Schema};
+use arrow_pg::datatypes::field_into_pg_type;
+use arrow_pg::encoder::encode_value;
+use bytes::{BufMut, BytesMut};
+use pgwire::api::Type;
+use pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo};
+use pgwire::messages::data::{DataRow, FieldDescription, RowDescription};
+use pgwire::types::ToSqlText;
+use pgwire::types::format::FormatOptions;
+use polder_catalog::{Error, Result, SqlState, mark};
+use postgres_types::{IsNull, ToSql};
+use std::sync::Arc;
+
+/// The type of a column in PostgreSQL. What has none there is text.
+pub(super) fn type_of(field: &Field) -> Type {
+    if mark::is_uuid(field.metadata()) {
+        return Type::UUID;
+    }
+    match field.metadata().get(mark::EXTENSION).map(String::as_str) {
+        Some(mark::JSON) => Type::JSON,
+        _ if is_text_only(field.data_type()) => Type::TEXT,
+        _ => field_into_pg_type(&Arc::new(field.clone())).unwrap_or(Type::TEXT),
+    }
+}
+
+/// Types that the encoder does not know, or not exactly.
+fn is_text_only(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Null
+            | DataType::Decimal256(..)
+            | DataType::Decimal32(..)
+            | DataType::Decimal64(..)
+            | DataType::Map(..)
+            | DataType::Union(..)
+            | DataType::RunEndEncoded(..)
+            | DataType::Struct(_)
+    )
+}
+
+/// The columns of rows, each in its format.
+pub(super) fn fields(schema: &Schema, formats: &Formats) -> Vec<FieldInfo> {
+    let field = |(at, field): (usize, &Arc<Field>)| {
+        let format = if formats.is_binary(at) { FieldFormat::Binary } else { FieldFormat::Text };
+        FieldInfo::new(field.name().clone(), None, None, type_of(field), format)
+    };
+    schema.fields().iter().enumerate().map(field).collect()
+}
+
+pub(super) fn description(fields: &[FieldInfo]) -> RowDescription {
+    RowDescription::new(fields.iter().map(FieldDescription::from).collect())
+}
+
+/// Writes batches as rows of the protocol.
+pub(super) struct RowWriter {
+    fields: Arc<Vec<FieldInfo>>,
+    encoder: DataRowEncoder,
+}
+
+impl RowWriter {
+    pub(super) fn new(fields: Vec<FieldInfo>) -> Self {
+        let fields = Arc::new(fields);
+        Self { encoder: DataRowEncoder::new(Arc::clone(&fields)), fields }
+    }
+
+    /// # Errors
+    /// 22000 for a value that has no such format.
+    pub(super) fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<DataRow>> {
+        let columns = batch.columns().iter().map(plain).collect::<Result<Vec<_>>>()?;
+        let schema = batch.schema();
+        let mut rows = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            for (at, column) in columns.iter().enumerate() {
+                self.value(column, row, schema.field(at), at)?;
+            }
+            rows.push(self.encoder.take_row());
+        }
+        Ok(rows)
+    }
+
+    fn value(&mut self, column: &ArrayRef, row: usize, field: &Field, at: usize) -> Result<()> {
+        let info = &self.fields[at];
+        let is_binary = info.format() == FieldFormat::Binary;
+        let written = match column.data_type() {
+            _ if column.is_null(row) => Written(None),
+            DataType::Decimal128(_, scale) => {
+                let value = column.as_primitive::<Decimal128Type>().value(row);
+                let text = Decimal128Type::format_decimal(value, 38, *scale);
+                Written(Some(if is_binary { numeric(&text)? } else { text.into_bytes() }))
+            }
+            DataType::Utf8 if is_binary && *info.datatype() == Type::UUID => {
+                let text = column.as_string::<i32>().value(row);
+                let uuid = uuid::Uuid::try_parse(text).map_err(|error| unwritable(info, error))?;
+                Written(Some(uuid.as_bytes().to_vec()))
+            }
+            data_type => {
+                let field = Field::new(field.name(), data_type.clone(), true);
+                let encoded = encode_value(&mut self.encoder, column, row, &field, info);
+                return encoded.map_err(|error| unwritable(info, error));
+            }
+        };
+        let options = Arc::clone(info.format_options());
+        let (kind, format) = (info.datatype().clone(), info.format());
+        let encoded = self.encoder.encode_field_with_type_and_format(&written, &kind, format, &options);
+        encoded.map_err(|error| unwritable(&self.fields[at], error))
+    }
+}
+
+fn unwritable(field: &FieldInfo, error: impl std::fmt::Display) -> Error {
+    let message = format!("a value of column \"{}\" cannot be written as {}", field.name(), field.datatype().name());
+    Error::fix(SqlState::DATA, message).with_detail(error.to_string())
+}
+
+/// The column as one of a type that the encoder knows.
+fn plain(column: &ArrayRef) -> Result<ArrayRef> {
+    let wanted = match column.data_type() {
+        DataType::Dictionary(_, values) => values.as_ref().clone(),
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) => return as_text(column),
+        data_type if is_text_only(data_type) => DataType::Utf8,
+        _ => return Ok(Arc::clone(column)),
+    };
+    arrow::compute::cast(column, &wanted)
+        .map_err(|error| Error::fix(SqlState::DATA, "a column cannot be written").with_detail(error.to_string()))
+}
+
+/// What has no type in PostgreSQL is written as Arrow shows it.
+fn as_text(column: &ArrayRef) -> Result<ArrayRef> {
+    let failed = |error: arrow::error::ArrowError| {
+        Error::fix(SqlState::DATA, "a column cannot be written").with_detail(error.to_string())
+    };
+    let options = arrow::util::display::FormatOptions::default();
+    let shown = arrow::util::display::ArrayFormatter::try_new(column, &options).map_err(failed)?;
+    let texts = (0..column.len()).map(|row| column.is_valid(row).then(|| shown.value(row).to_string()));
+    Ok(Arc::new(texts.collect::<arrow::array::StringArray>()))
+}
+
+/// A value that is in its format already; None for NULL.
+#[derive(Debug)]
+struct Written(Option<Vec<u8>>);
+
+type Failed = Box<dyn std::error::Error + Sync + Send>;
+
+impl Written {
+    fn put(&self, out: &mut BytesMut) -> IsNull {
+        match &self.0 {
+            None => IsNull::Yes,
+            Some(bytes) => {
+                out.put_slice(bytes);
+                IsNull::No
+            }
+        }
+    }
+}
+
+impl ToSql for Written {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Failed> {
+        Ok(self.put(out))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn to_sql_checked(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Failed> {
+        Ok(self.put(out))
+    }
+}
+
+impl ToSqlText for Written {
+    fn to_sql_text(&self, _: &Type, out: &mut BytesMut, _: &FormatOptions) -> Result<IsNull, Failed> {
+        Ok(self.put(out))
+    }
+}
+
+/// A decimal number in the binary format of `numeric`: digits to the base of 10,000 (PostgreSQL, `numeric_send`).
+fn numeric(text: &str) -> Result<Vec<u8>> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (0x4000u16, digits),
+        None => (0, text),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let whole = format!("{}{whole}", "0".repeat((4 - whole.len() % 4) % 4));
+    let padded = format!("{whole}{fraction}{}", "0".repeat((4 - fraction.len() % 4) % 4));
+    let groups = padded.as_bytes().chunks(4).map(|group| std::str::from_utf8(group).unwrap_or_default().parse::<u16>());
+    let groups = groups.collect::<Result<Vec<_>, _>>();
+    let groups = groups.map_err(|error| Error::report(format!("{text} is no decimal number")).with_source(error))?;
+    let leading = groups.iter().take_while(|group| **group == 0).count();
+    let trailing = groups.iter().rev().take_while(|group| **group == 0).count();
+    let kept = groups.get(leading..groups.len().saturating_sub(trailing).max(leading)).unwrap_or_default();
+    let weight = if kept.is_empty() { 0 } else { (whole.len() / 4) as i16 - 1 - leading as i16 };
+    let mut bytes = Vec::with_capacity(8 + 2 * kept.len());
+    bytes.put_u16(kept.len() as u16);
+    bytes.put_i16(weight);
+    bytes.put_u16(if kept.is_empty() { 0 } else { sign });
+    bytes.put_u16(fraction.len() as u16);
+    kept.iter().for_each(|group| bytes.put_u16(*group));
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_postgres_sends_them() {
+        // Digits, weight, sign, scale, then the digits to the base of 10,000.
+        let cases: [(&str, &[u16]); 6] = [
+            ("0", &[0, 0, 0, 0]),
+            ("0.00", &[0, 0, 0, 2]),
+            ("1", &[1, 0, 0, 0, 1]),
+            ("-12345.678", &[3, 1, 0x4000, 3, 1, 2345, 6780]),
+            ("0.0001", &[1, 0xffff, 0, 4, 1]),
+            ("10000", &[1, 1, 0, 0, 1]),
+        ];
+        for (text, words) in cases {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+            assert_eq!(numeric(text).unwrap(), bytes, "{text}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `polder serve` in a process of its own, on free ports.
+
+use crate::program::{Transcript, command, finish_soon, signal};
+use crate::root;
+use crate::serve::polder_python;
+use std::process::{Child, Command, Output, Stdio};
+
+/// A running server.
+pub(crate) struct Server {
+    /// None once it has ended in good order.
+    child: Option<Child>,
+    pub(crate) said: Transcript,
+    /// Where Flight SQL is served.
+    pub(crate) flight: String,
+    /// Where PostgreSQL's protocol is served.
+    pub(crate) pg: String,
+}
+
+impl Server {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = command(&["serve", "--http", "127.0.0.1:0", "--flight", "127.0.0.1:0", "--pg", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("run polder serve");
+        let mut said = Transcript::of(child.stderr.take().expect("standard error is piped"));
+        let text = said.expect("ready\n");
+        let address = |scheme: &str| {
+            let address = text.split(scheme).nth(1).and_then(|rest| rest.split(['/', '\n']).next());
+            address.expect("an address").to_string()
+        };
+        let (flight, pg) = (address("grpc://"), address("postgresql://"));
+        Self { child: Some(child), said, flight, pg }
+    }
+
+    /// A program of `tests/process/clients`, with the address of a server and a part of it to run.
+    pub(crate) fn client(file: &str, address: &str, part: &str, arguments: &[&str]) -> Command {
+        let mut python = Command::new(polder_python());
+        python.arg("-W").arg("error::UserWarning").arg(root().join("tests/process/clients").join(file));
+        python.arg(address).arg(part).args(arguments);
+        python
+    }
+
+    /// Ends it as an administrator does.
+    pub(crate) fn stop(mut self) {
+        self.terminate();
+        self.expect_end();
+    }
+
+    pub(crate) fn terminate(&self) {
+        signal(self.child.as_ref().expect("it runs").id(), "TERM");
+    }
+
+    pub(crate) fn expect_end(&mut self) {
+        let ran = finish_soon(self.child.take().expect("it runs"));
+        assert_eq!(ran.code, Some(0));
+    }
+}
+
+/// A test that failed leaves nothing behind.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+pub(crate) fn assert_ran(output: &Output) {
+    let said = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}", said(&output.stdout), said(&output.stderr));
+}
