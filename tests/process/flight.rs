@@ -1,9 +1,7 @@
 //! `polder serve` over Flight SQL, by the driver of ADBC and by pyarrow's own client.
 
 use crate::interrupt::wait_for;
-use crate::root;
-use crate::serve::polder_python;
-use crate::server::{Server, assert_ran};
+use crate::server::{Server, assert_ran, run_python_blocks};
 use polder_testing::Postgres;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -58,13 +56,7 @@ fn pyarrow_sees_what_the_protocol_promises() {
 #[test]
 fn every_python_block_of_the_flight_document_runs() {
     let server = Server::start(&[]);
-    let document = std::fs::read_to_string(root().join("docs/flight.md")).expect("read the document");
-    let blocks: Vec<_> = document.split("```python\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(blocks.len() > 3, "the document has programs");
-    for block in blocks {
-        let program = block.replace("127.0.0.1:8815", &server.flight);
-        assert_ran(&Command::new(polder_python()).args(["-c", &program]).output().expect("run python"));
-    }
+    run_python_blocks("docs/flight.md", "127.0.0.1:8815", &server.flight);
     server.stop();
 }
 

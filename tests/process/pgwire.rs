@@ -1,7 +1,7 @@
 //! `polder serve` over PostgreSQL's protocol, by psql and by drivers of Python.
 
 use crate::interrupt::wait_for;
-use crate::server::{Server, assert_ran};
+use crate::server::{Server, assert_ran, run_python_blocks};
 use polder_testing::Postgres;
 use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
@@ -27,6 +27,13 @@ fn drivers_of_postgres_do_all_that_a_program_needs() {
 fn what_is_no_message_harms_nobody() {
     let server = Server::start(&[]);
     check(&server, "hostile");
+    server.stop();
+}
+
+#[test]
+fn every_python_block_of_the_postgres_document_runs() {
+    let server = Server::start(&[]);
+    run_python_blocks("docs/postgres.md", "127.0.0.1:5433", &server.pg);
     server.stop();
 }
 
@@ -98,6 +105,6 @@ SELECT missing FROM t;
     // As scripts use it: unaligned, only rows, and the code of an error.
     let ran = psql(&server, &["-At", "-c", "SELECT name FROM t WHERE id = 1"], "");
     assert_eq!((said(&ran.stdout), ran.status.code()), ("one, and only\n".to_string(), Some(0)));
-    assert_eq!(psql(&server, &["-c", "SELEC"], "").status.code(), Some(1));
+    assert_eq!(psql(&server, &["-c", "SELECT FROM WHERE"], "").status.code(), Some(1));
     server.stop();
 }

@@ -72,3 +72,14 @@ pub(crate) fn assert_ran(output: &Output) {
     let said = |bytes| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}", said(&output.stdout), said(&output.stderr));
 }
+
+/// The programs of a document do what it says, in order, against the server at `address` in place of the one they name.
+pub(crate) fn run_python_blocks(document: &str, named: &str, address: &str) {
+    let document = std::fs::read_to_string(root().join(document)).expect("read the document");
+    let blocks: Vec<_> = document.split("```python\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() > 1, "the document has programs");
+    for block in blocks {
+        let program = block.replace(named, address);
+        assert_ran(&Command::new(polder_python()).args(["-c", &program]).output().expect("run python"));
+    }
+}

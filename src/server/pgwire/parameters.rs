@@ -138,7 +138,7 @@ fn numeric(mut bytes: &[u8]) -> Result<ScalarValue> {
     };
     let groups: Vec<u16> = (0..count).map(|_| bytes.get_u16()).collect();
     let too_large = || Error::fix(SqlState::OUT_OF_RANGE, "a numeric parameter has more than 38 digits");
-    if weight > 10 || weight < -20 || groups.iter().any(|group| *group > 9999) || scale > 76 {
+    if !(-20..=10).contains(&weight) || groups.iter().any(|group| *group > 9999) || scale > 76 {
         return Err(too_large());
     }
     let group = |place: i16| usize::try_from(weight - place).ok().and_then(|at| groups.get(at)).copied().unwrap_or(0);
