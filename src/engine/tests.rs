@@ -507,6 +507,8 @@ async fn what_is_given_up_is_defined_whole_or_not_at_all() {
         };
         tokio::time::sleep(Duration::from_micros(at * 97 % 2500)).await;
         statement.abort();
+        // Until its task is dropped, it holds the engine, and so the log.
+        let _ = statement.await;
     }
     // Waits for what is on its way.
     drop(engine.0.defining.lock().await);

@@ -113,7 +113,7 @@ def fails():
     with connect() as connection:
         error = refused(errors.UndefinedTable, lambda: connection.execute("SELECT * FROM missing"))
         assert error.diag.message_primary and error.diag.severity == "ERROR", error
-        refused(errors.SyntaxError, lambda: connection.execute("SELECT FROM WHERE"))
+        refused(errors.SyntaxError, lambda: connection.execute("SELECT 1 FROM"))
         refused(errors.DivisionByZero, lambda: connection.execute("SELECT 1 / 0"))
         # The connection goes on after each.
         assert connection.execute("SELECT 1").fetchone() == (1,)
