@@ -1,5 +1,6 @@
 //! The engine: opens the data directory, attaches catalogs, hands out sessions.
 
+use crate::access::{Access, LOCAL};
 use crate::catalogs::{Attached, Catalogs, Origin, POLDER};
 use crate::checkpoint::{self, Checkpoints, RECORDS};
 use crate::commit::Commit;
@@ -9,6 +10,7 @@ use crate::definitions::{DefinitionStore, TableDefinition};
 use crate::effects::Effects;
 use crate::env::Env;
 use crate::follow::Followers;
+use crate::locations::Locations;
 use crate::past::Pasts;
 use crate::plan;
 use crate::requests::Requests;
@@ -45,10 +47,14 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) env: Env,
     pub(crate) local_files: bool,
+    /// Where catalogs that are defined from now on may lead.
+    pub(crate) locations: Locations,
     pub(crate) runtime: Arc<RuntimeEnv>,
     /// The state that every query starts from: functions, rules and configuration, without tables.
     pub(crate) template: SessionState,
     pub(crate) store: DefinitionStore,
+    /// Who may do what.
+    pub(crate) access: Access,
     pub(crate) commit: Commit,
     pub(crate) followers: Followers,
     pub(crate) turns: Turns,
@@ -86,6 +92,7 @@ pub struct EngineBuilder {
     directory: Option<PathBuf>,
     config: Config,
     local_files: bool,
+    locations: Locations,
     log: LogOptions,
 }
 
@@ -125,6 +132,16 @@ impl EngineBuilder {
         self
     }
 
+    /// Where catalogs may lead that statements define: folders as paths, buckets as `s3://bucket/prefix`, S3 servers as
+    /// `https://host:port`. Everywhere, unless this is called; nowhere, with an empty list.
+    ///
+    /// # Errors
+    /// 22023 for an entry that is none of these.
+    pub fn allow_locations(mut self, entries: &[String]) -> Result<Self> {
+        self.locations = Locations::only(entries)?;
+        Ok(self)
+    }
+
     /// The connectors that the engine will know.
     ///
     /// # Errors
@@ -151,6 +168,7 @@ impl EngineBuilder {
             (None, None) => unreachable!("an engine without a directory has a temporary one"),
         };
         let store = DefinitionStore::open(&directory)?;
+        let access = Access::open(&directory)?;
         let runtime = runtime(&self.config)?;
         let functions = registry.iter().flat_map(|connector| connector.functions());
         let template = plan::template(&self.config, &runtime, functions)?;
@@ -164,9 +182,11 @@ impl EngineBuilder {
             config: self.config,
             env: Env::system(),
             local_files: self.local_files,
+            locations: self.locations,
             runtime,
             template,
             store,
+            access,
             commit,
             followers: Followers::default(),
             turns: Turns::default(),
@@ -200,13 +220,19 @@ impl Engine {
             directory: None,
             config: Config::default(),
             local_files: false,
+            locations: Locations::default(),
             log: LogOptions::default(),
         }
     }
 
-    /// A new session with default settings.
+    /// A new session with default settings. It may do everything.
     pub fn session(&self) -> Session {
-        Session::new(self.clone())
+        self.session_of(LOCAL.into())
+    }
+
+    /// A new session of a user.
+    pub(crate) fn session_of(&self, user: Arc<str>) -> Session {
+        Session::new(self.clone(), user)
     }
 
     /// The names of all attached catalogs.

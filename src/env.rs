@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Where the engine takes time and chance from.
 #[derive(Debug)]
@@ -22,6 +22,13 @@ impl Env {
     pub(crate) fn next_query(&self) -> String {
         let number = self.queries.fetch_add(1, Ordering::Relaxed) + 1;
         format!("{:08x}-{number}", self.instance as u32)
+    }
+
+    /// Seconds since 1970.
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    pub(crate) fn now(&self) -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     }
 
     /// Starts measuring a span of time.

@@ -41,6 +41,8 @@ mod commit;
 mod definitions;
 pub mod config;
 mod connectors;
+mod access;
+mod locations;
 mod env;
 pub mod reference;
 

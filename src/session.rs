@@ -31,13 +31,11 @@ use polder_catalog::{Error, Position, Result, SqlState};
 use polder_rows::View;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Servers will tell who asks; until then it is the user of the process.
-pub(crate) const USER: &str = "local";
-
 /// One client of an [`Engine`]. Statements may run concurrently; settings are read when a statement starts.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) engine: Engine,
+    user: Arc<str>,
     settings: Mutex<Arc<Settings>>,
     transaction: Mutex<Option<Transaction>>,
     /// What was read and written so far.
@@ -76,14 +74,24 @@ impl Session {
         }
     }
 
-    pub(crate) fn new(engine: Engine) -> Self {
-        let settings = Mutex::new(Arc::new(Settings::new(&engine.0.config)));
-        Self { engine, settings, transaction: Mutex::default(), position: Mutex::default() }
+    pub(crate) fn new(engine: Engine, user: Arc<str>) -> Self {
+        let settings = Arc::new(Settings::new(&engine.0.config));
+        Self::with_settings(engine, user, settings)
     }
 
-    /// A session with the settings of another.
-    pub(crate) fn with_settings(engine: Engine, settings: Arc<Settings>) -> Self {
-        Self { engine, settings: Mutex::new(settings), transaction: Mutex::default(), position: Mutex::default() }
+    /// A session with the user and the settings of another, as they are now.
+    pub(crate) fn again(&self) -> Self {
+        Self::with_settings(self.engine.clone(), Arc::clone(&self.user), self.settings())
+    }
+
+    pub(crate) fn with_settings(engine: Engine, user: Arc<str>, settings: Arc<Settings>) -> Self {
+        let settings = Mutex::new(settings);
+        Self { engine, user, settings, transaction: Mutex::default(), position: Mutex::default() }
+    }
+
+    /// Whose rights its statements have.
+    pub(crate) fn user(&self) -> &Arc<str> {
+        &self.user
     }
 
     /// Runs exactly one statement. Rows are read as they are asked for; dropping the future or the rows cancels the work
@@ -190,7 +198,7 @@ impl Session {
             let error = Error::fix(SqlState::IN_TRANSACTION, "a request id serves a transaction as a whole");
             return Err(self.failed(error.with_hint("SET request_id before BEGIN")));
         }
-        Ok(id.map(|id| Request::new(USER, &id, words.listed().iter().map(String::as_str))))
+        Ok(id.map(|id| Request::new(&self.user, &id, words.listed().iter().map(String::as_str))))
     }
 
     /// Appends rows to a topic, in its columns and in order, and tells how many: what an embedder sends as Arrow needs no

@@ -1,7 +1,7 @@
 //! The two traits that a connector implements: [`Connector`], a kind of system, and [`Source`], one attached instance.
 
 use crate::{
-    Capabilities, CatalogName, Changes, Dataset, DatasetEntry, OptionSpec, Options, ReadContext, Reason, Result,
+    Capabilities, CatalogName, Changes, Dataset, DatasetEntry, OptionSpec, Options, Reach, ReadContext, Reason, Result,
     ScanExec, ScanReport, Writer,
 };
 use async_trait::async_trait;
@@ -32,6 +32,15 @@ pub trait Connector: Debug + Send + Sync {
     /// Functions of its own, for every query: what its sources can push down, and evaluated here for everything else.
     fn functions(&self) -> Vec<Arc<ScalarUDF>> {
         Vec::new()
+    }
+
+    /// Where the folders, buckets and HTTP servers are that these options lead to. What the engine does not allow is not attached.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    fn reaches(&self, options: &Options) -> Result<Vec<Reach>> {
+        let _ = options;
+        Ok(Vec::new())
     }
 
     /// Makes a source of validated options.

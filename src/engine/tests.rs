@@ -1,5 +1,6 @@
 //! What an engine keeps, what it refuses, and how one dead source leaves the others alone.
 
+mod access;
 mod cut;
 mod describe;
 mod serializable;

@@ -10,7 +10,7 @@ use crate::execute::table::taken;
 use crate::plan::{self, Planner};
 use crate::session::{Outcome, Session};
 use crate::sql::{self, IfExists, Name, Statement, ViewDefinition};
-use polder_catalog::{Error, ReadContext, Result, SqlState};
+use polder_catalog::{Error, Options, ReadContext, Result, SqlState};
 use polder_log::store::Offset;
 use tokio::sync::OwnedMutexGuard;
 
@@ -72,6 +72,7 @@ struct Replaced {
 
 /// Attaches a catalog in the copy that is being changed.
 async fn attach(defining: &mut Defining, name: &str, definition: CatalogDefinition) -> Result<Replaced> {
+    check_reach(defining.engine(), &definition).map_err(|error| error.at(place(name)))?;
     let attached = Attached::new(&defining.engine().registry, name, definition, Origin::Defined).await?;
     let has_tables = defining.catalogs.tables.keys().any(|table| table.catalog.as_str() == name);
     if has_tables && attached.source(name)?.writer().is_none() {
@@ -81,6 +82,14 @@ async fn attach(defining: &mut Defining, name: &str, definition: CatalogDefiniti
     }
     let old = defining.catalogs.attached.insert(name.to_string(), attached);
     Ok(Replaced { name: name.to_string(), old })
+}
+
+/// # Errors
+/// 42501 if it leads where it must not.
+fn check_reach(engine: &Inner, definition: &CatalogDefinition) -> Result<()> {
+    let connector = engine.registry.connector(&definition.connector)?;
+    let options = Options::validate(connector.options(), definition.options.iter().cloned())?;
+    connector.reaches(&options)?.iter().try_for_each(|reach| engine.locations.check(reach))
 }
 
 impl Replaced {

@@ -1,5 +1,6 @@
 //! What a statement takes and gives, without running it.
 
+use crate::access::Privilege;
 use crate::execute::resolve::Resolver;
 use crate::execute::write::{self, Writable};
 use crate::execute::{query, show, table};
@@ -36,7 +37,7 @@ pub(crate) async fn describe(
             show::columns(statement)
         }
         Statement::Insert { table, columns, query, returning, .. } => {
-            let target = write::writable(session, table, &context)?;
+            let target = write::writable(session, table, &context, &[Privilege::Insert])?;
             sql::assigned_rows(query, |at| target.type_at(columns, at), &mut known);
             // What is wrong with it is told when it is run.
             if let Ok(shape) = describing.shape(query, count, &known).await {
@@ -45,7 +46,7 @@ pub(crate) async fn describe(
             describing.returned(&target, returning).await?
         }
         Statement::Update { table, assignments, which, returning } => {
-            let target = write::writable(session, table, &context)?;
+            let target = write::writable(session, table, &context, &[Privilege::Update])?;
             let mut computed = Vec::new();
             for (column, value) in assignments {
                 match sql::parameter(value) {
@@ -57,7 +58,7 @@ pub(crate) async fn describe(
             describing.returned(&target, returning).await?
         }
         Statement::Delete { table, which, returning } => {
-            let target = write::writable(session, table, &context)?;
+            let target = write::writable(session, table, &context, &[Privilege::Delete])?;
             describing.condition(&target, Vec::new(), which, count, &mut known).await;
             describing.returned(&target, returning).await?
         }

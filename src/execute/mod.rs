@@ -1,5 +1,6 @@
 //! One file per verb: what happens when a statement runs.
 
+mod access;
 mod after;
 mod cut;
 mod define;
@@ -35,6 +36,13 @@ pub(crate) async fn statement(session: &Session, statement: Statement, request: 
     if statement.writes() && session.settings().caused_by().is_some() {
         after::cause(session, &query::context(session)).await?;
     }
+    let aftermath = access::check(session, &statement)?;
+    let outcome = run(session, statement, request).await?;
+    access::settle(session, aftermath)?;
+    Ok(outcome)
+}
+
+async fn run(session: &Session, statement: Statement, request: Option<Request>) -> Result<Outcome> {
     match statement {
         Statement::Query(query) => query::run(session, &query).await,
         Statement::Explain { query, analyze, verbose } => query::explain(session, &query, analyze, verbose).await,
@@ -92,6 +100,7 @@ pub(crate) async fn statement(session: &Session, statement: Statement, request: 
         Statement::Begin { read_only } => Box::pin(transaction::begin(session, read_only)).await,
         Statement::Commit => Box::pin(transaction::commit(session)).await,
         Statement::Rollback => transaction::rollback(session),
+        Statement::Access(statement) => Box::pin(access::run(session, statement)).await,
         Statement::WaitFor { request } => wait::wait_for(session, &request).await,
         Statement::ShowPosition => Ok(show::position(session)),
         Statement::ShowCatalogs => show::catalogs(session),

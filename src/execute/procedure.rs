@@ -118,7 +118,7 @@ fn check_target(session: &Session, context: &ReadContext, statement: &Statement)
         Statement::Insert { table, .. }
         | Statement::Update { table, .. }
         | Statement::Delete { table, .. }
-        | Statement::Merge { table, .. } => match write::writable(session, table, context)? {
+        | Statement::Merge { table, .. } => match write::writable(session, table, context, &[])? {
             Writable::Table(table) if table.is_own() => Ok(()),
             Writable::Table(_) | Writable::Topic(_) => {
                 Err(Error::fix(SqlState::NOT_SUPPORTED, "a procedure changes tables of Polder's own"))
@@ -444,7 +444,7 @@ impl Run<'_> {
             Err(error) => return Err(error),
         };
         let transaction = inner.set_transaction(None).ok_or_else(|| Error::report("a transaction went missing"))?;
-        let changes = if declined.is_none() { transaction.finish().0 } else { Vec::new() };
+        let changes = if declined.is_none() { transaction.finish(inner.user()).0 } else { Vec::new() };
         let emits = !effects.is_empty();
         let kind = if emits { EntryKind::REQUEST } else { EntryKind::DATA };
         let mut draft = Draft::new(engine, kind).await?;

@@ -1,10 +1,11 @@
 //! SELECT and EXPLAIN: resolve, plan, run.
 
+use crate::access::LOCAL;
 use crate::catalogs::POLDER;
 use crate::execute::{cut, show};
 use crate::plan::explain::Explanation;
 use crate::plan::{Planned, Planner};
-use crate::session::{Outcome, Progress, Rows, Session, USER};
+use crate::session::{Outcome, Progress, Rows, Session};
 use crate::sql::Query;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
@@ -92,13 +93,16 @@ pub(super) fn context(session: &Session) -> ReadContext {
     let engine = &session.engine.0;
     let settings = session.settings();
     let query = QueryId(engine.env.next_query().into());
-    let principal = Principal(USER.into());
+    let principal = Principal(Arc::clone(session.user()));
     let context = ReadContext::builder(query, principal)
         .deadline(settings.statement_timeout().map(|timeout| Instant::now() + timeout))
         .memory(Arc::clone(&engine.runtime.memory_pool))
         .partitions(engine.template.config().target_partitions())
         .pushdown(settings.pushdown())
         .build();
+    if session.user().as_ref() != LOCAL {
+        engine.access.begin(session.user(), context.cancellation());
+    }
     if let Some(view) = session.view() {
         engine.commit.own().read(&context, &view);
     }

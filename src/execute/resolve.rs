@@ -3,11 +3,13 @@
 //! Every table that a query names is described anew, all at once, so that what was created, altered or dropped at a source
 //! is seen by the next statement. Named queries are expanded here, each use anew.
 
-use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM};
+use crate::access::{LOCAL, Object, Privilege, Sight, denied};
+use crate::catalogs::{Catalogs, POLDER, PUBLIC, SYSTEM, own_table};
 use crate::engine::Inner;
 use crate::execute::{after, cut, past, show};
 use crate::plan::{self, PassThroughCall, Planner, Tables};
 use crate::sql::{self, Name, Query, Statement};
+use arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::common::TableReference;
@@ -27,6 +29,8 @@ pub(crate) struct Resolver<'a> {
     engine: &'a Inner,
     catalogs: &'a Catalogs,
     context: &'a ReadContext,
+    /// Whose rights count.
+    user: Arc<str>,
 }
 
 /// What a dotted name means, before anything was asked of a source.
@@ -45,6 +49,21 @@ pub(crate) enum Target {
 }
 
 impl Target {
+    /// Its full name; none for a file.
+    pub(crate) fn full_name(&self) -> Option<TableName> {
+        let own = |schema: &str, table: &str| TableName {
+            catalog: CatalogName::new(POLDER),
+            schema: schema.to_string(),
+            table: table.to_string(),
+        };
+        match self {
+            Self::View(name) | Self::Topic { name, .. } => Some(own(PUBLIC, name)),
+            Self::System(name) => Some(own(SYSTEM, name)),
+            Self::Dataset(name) => Some(name.clone()),
+            Self::LocalFiles(_) => None,
+        }
+    }
+
     /// What a call of `query('catalog', ...)` stands on: the catalog, and no table that Polder knows.
     pub(crate) fn of_call(catalog: &str) -> Self {
         Self::Dataset(TableName { catalog: CatalogName::new(catalog), schema: String::new(), table: String::new() })
@@ -53,7 +72,7 @@ impl Target {
 
 impl<'a> Resolver<'a> {
     pub(crate) fn new(engine: &'a Inner, catalogs: &'a Catalogs, context: &'a ReadContext) -> Self {
-        Self { engine, catalogs, context }
+        Self { engine, catalogs, context, user: Arc::clone(&context.principal().0) }
     }
 
     /// Resolves everything that a query names.
@@ -97,10 +116,66 @@ impl<'a> Resolver<'a> {
         depth: usize,
     ) -> Result<Arc<dyn TableProvider>> {
         let (reference, time) = sql::as_of(reference);
-        if let Some(time) = time {
-            return Box::pin(self.past(&reference, columns, time)).await;
+        let target = self.target(&reference, quoted)?;
+        let name = target.full_name();
+        let sight = self.sight(&name)?;
+        let provider = match time {
+            Some(time) => Box::pin(self.past(&reference, columns, time)).await?,
+            None => self.of_target(target, columns, depth).await?,
+        };
+        match name.filter(|_| !sight.is_whole()) {
+            Some(name) => Box::pin(self.restricted(&name, provider, &sight, depth)).await,
+            None => Ok(provider),
         }
-        match self.target(&reference, quoted)? {
+    }
+
+    /// What the user sees of it.
+    ///
+    /// # Errors
+    /// 42501 if nothing. Nobody has asked yet whether it is there.
+    fn sight(&self, name: &Option<TableName>) -> Result<Sight> {
+        let roles = self.engine.access.roles();
+        match name {
+            Some(name) => roles.sight(&self.user, &Object::table(name)),
+            None => roles.check_superuser(&self.user, "read files of this machine").map(|()| Sight::default()),
+        }
+    }
+
+    /// A table as policies and rights on single columns let it be seen: they become part of the query, and so of what its source
+    /// is sent.
+    async fn restricted(
+        &self,
+        name: &TableName,
+        provider: Arc<dyn TableProvider>,
+        sight: &Sight,
+        depth: usize,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let text = restricted_text(name, &provider.schema(), sight, &self.user)?;
+        let query = query_of(&name.table, &text)?;
+        let itself = full_reference(name);
+        // What a policy reads, its users need not be allowed to read.
+        let others = Self { user: LOCAL.into(), ..*self };
+        let names = plan::names(&query)?;
+        let mut tables = Tables { tables: Vec::new(), calls: HashMap::new() };
+        for (reference, quoted) in &names.tables {
+            let provider = match *reference == itself {
+                true => Arc::clone(&provider),
+                false => Box::pin(others.provider(reference, *quoted, &names.columns, depth + 1)).await?,
+            };
+            tables.tables.push((reference.clone(), provider));
+        }
+        let plan = Box::pin(Planner::new(self.engine, self.context).logical(&query, &tables)).await;
+        let plan = plan.map_err(|error| error.at(format!("policies of table {name}")))?;
+        Ok(Arc::new(ViewTable::new(plan, None)))
+    }
+
+    async fn of_target(
+        &self,
+        target: Target,
+        columns: &BTreeSet<String>,
+        depth: usize,
+    ) -> Result<Arc<dyn TableProvider>> {
+        match target {
             // Views stand on views: what one of them needs of the stack is needed many times.
             Target::View(name) => self.view(&name, depth).await,
             Target::Topic { name, latest } => Box::pin(self.topic_table(name, latest, columns)).await,
@@ -276,13 +351,19 @@ impl<'a> Resolver<'a> {
         let definition = &self.catalogs.views[name];
         let in_view = |error: Error| error.at(format!("view \"{name}\""));
         let query = query_of(name, &definition.text)?;
-        let tables = self.query_at_depth(&query, depth + 1).await.map_err(in_view)?;
+        // It reads with the rights of whoever has made it.
+        let roles = self.engine.access.roles();
+        let owner = roles.owner(&Object::table(&own_table(name))).unwrap_or(LOCAL);
+        let owner = Resolver { user: owner.into(), ..*self };
+        let tables = owner.query_at_depth(&query, depth + 1).await.map_err(in_view)?;
         let plan = Box::pin(Planner::new(self.engine, self.context).logical(&query, &tables)).await.map_err(in_view)?;
         let plan = plan::with_column_names(plan, &definition.columns).map_err(in_view)?;
         Ok(Arc::new(ViewTable::new(plan, Some(definition.text.clone()))))
     }
 
     async fn pass_through(&self, call: &PassThroughCall) -> Result<Arc<dyn TableProvider>> {
+        let object = Object::Catalog { catalog: call.catalog.clone() };
+        self.engine.access.roles().check(&self.user, Privilege::Query, &object)?;
         let source = self.catalogs.get(&call.catalog)?.source(&call.catalog)?;
         let pass_through = source.pass_through().ok_or_else(|| {
             let error = format!("catalog \"{}\" takes no text of its own", call.catalog);
@@ -301,6 +382,34 @@ fn query_of(view: &str, text: &str) -> Result<Query> {
         Statement::Query(query) => Ok(query),
         _ => Err(Error::report(format!("view \"{view}\" is not a query"))),
     }
+}
+
+/// The query that gives what is seen of a table.
+pub(super) fn restricted_text(name: &TableName, schema: &Schema, sight: &Sight, user: &str) -> Result<String> {
+    let seen = |column: &&str| sight.columns.as_ref().is_none_or(|columns| columns.contains(*column));
+    let column = |column: &str| {
+        let quoted = sql::identifier(column);
+        let masks = sight.masks.iter().filter(|(masked, _)| masked == column);
+        match masks.last() {
+            Some((_, value)) => format!("({value}) AS {quoted}"),
+            None => quoted,
+        }
+    };
+    let columns: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).filter(seen).map(column).collect();
+    let from = [name.catalog.as_str(), &name.schema, &name.table].map(sql::identifier).join(".");
+    let condition = match &sight.filters {
+        None => String::new(),
+        Some(filters) if filters.is_empty() => " WHERE false".to_string(),
+        Some(filters) => format!(" WHERE ({})", filters.join(") OR (")),
+    };
+    if columns.is_empty() {
+        return Err(denied(format!("permission denied for table {name}: none of its columns may be read")));
+    }
+    sql::with_current_user(&format!("SELECT {} FROM {from}{condition}", columns.join(", ")), user)
+}
+
+fn full_reference(name: &TableName) -> TableReference {
+    TableReference::full(name.catalog.as_str(), name.schema.as_str(), name.table.as_str())
 }
 
 /// A dotted name as DataFusion has it.

@@ -1,11 +1,12 @@
 //! Statements that look: SHOW, DESCRIBE, CHECK CATALOG, and the system tables.
 
+use crate::access::{LOCAL, Object, denied};
 use crate::catalogs::{Catalogs, Origin, POLDER, PUBLIC, SYSTEM};
 use crate::commit::Ledger;
 use crate::definitions::{TableDefinition, dataset_id};
 use crate::engine::Inner;
-use crate::execute::query;
 use crate::execute::resolve::{Resolver, reference};
+use crate::execute::{access, query};
 use crate::follow::Progress;
 use crate::home::name_of;
 use crate::requests::Told;
@@ -78,7 +79,18 @@ const CATALOG_COLUMNS: [&str; 4] = ["catalog", "connector", "origin", "options"]
 
 pub(super) fn catalogs(session: &Session) -> Result<Outcome> {
     let catalogs = session.engine.0.catalogs();
-    Ok(rows(&CATALOG_COLUMNS, catalog_lines(&catalogs)))
+    let (roles, user) = (session.engine.0.access.roles(), session.user());
+    let mut lines = catalog_lines(&catalogs);
+    lines.retain(|[name, ..]| shows_catalog(session, name.as_deref().unwrap_or_default()));
+    if !roles.is_superuser(user) {
+        lines.iter_mut().for_each(|[_, _, _, options]| *options = None);
+    }
+    Ok(rows(&CATALOG_COLUMNS, lines))
+}
+
+fn shows_catalog(session: &Session, name: &str) -> bool {
+    let roles = session.engine.0.access.roles();
+    name == POLDER || roles.shows(session.user(), &Object::Catalog { catalog: name.to_string() })
 }
 
 fn catalog_lines(catalogs: &Catalogs) -> Vec<Line<4>> {
@@ -103,7 +115,7 @@ pub(super) async fn schemas(session: &Session, catalog: Option<&str>) -> Result<
     if catalog.is_none_or(|name| name == POLDER) {
         lines.extend([PUBLIC, SYSTEM].map(|schema| [some(POLDER), some(schema)]));
     }
-    for (name, source) in chosen(&catalogs, catalog)? {
+    for (name, source) in chosen(session, &catalogs, catalog)? {
         match source.schemas(&context).await {
             Ok(schemas) => lines.extend(schemas.into_iter().map(|schema| [some(&name), some(schema)])),
             Err(error) if catalog.is_some() => return Err(error),
@@ -134,7 +146,7 @@ pub(super) async fn tables(
     if catalog.is_none_or(|name| name == POLDER) {
         lines.extend(own_tables(&catalogs));
     }
-    let listings = chosen(&catalogs, catalog)?.into_iter().map(|(name, source)| {
+    let listings = chosen(session, &catalogs, catalog)?.into_iter().map(|(name, source)| {
         let context = &context;
         async move {
             let listing = list(&source, context, schema).await;
@@ -155,10 +167,23 @@ pub(super) async fn tables(
         }
     }
     lines.retain(|line| schema.is_none_or(|schema| line[1].as_deref() == Some(schema)));
+    lines.retain(|line| shows_table(session, line));
     if let Some(pattern) = pattern {
         lines.retain(|line| line[2].as_deref().is_some_and(|table| matches_like(pattern, table)));
     }
     Ok(rows(&TABLE_COLUMNS, lines))
+}
+
+fn shows_table(session: &Session, [catalog, schema, table, _]: &Line<4>) -> bool {
+    let (roles, user) = (session.engine.0.access.roles(), session.user());
+    match (catalog, schema, table) {
+        (Some(catalog), Some(schema), Some(table)) => {
+            let (catalog, schema, table) = (catalog.clone(), schema.clone(), table.clone());
+            user.as_ref() == LOCAL || roles.shows(user, &Object::Table { catalog, schema, table })
+        }
+        // A source that cannot be reached.
+        _ => true,
+    }
 }
 
 async fn list(source: &Arc<dyn Source>, context: &ReadContext, schema: Option<&str>) -> Result<Vec<[String; 3]>> {
@@ -185,13 +210,15 @@ fn own_tables(catalogs: &Catalogs) -> Vec<Line<4>> {
     tables.chain(topics).chain(views).chain(system).collect()
 }
 
-fn chosen(catalogs: &Catalogs, catalog: Option<&str>) -> Result<Vec<(String, Arc<dyn Source>)>> {
+fn chosen(session: &Session, catalogs: &Catalogs, catalog: Option<&str>) -> Result<Vec<(String, Arc<dyn Source>)>> {
     match catalog {
+        Some(name) if !shows_catalog(session, name) => Err(denied(format!("permission denied for catalog {name}"))),
         Some(POLDER) => Ok(Vec::new()),
         Some(name) => Ok(vec![(name.to_string(), Arc::clone(catalogs.get(name)?.source(name)?))]),
         None => {
             // Its own tables are known without asking.
             let sources = catalogs.sources().filter(|(name, _)| name.as_str() != POLDER);
+            let sources = sources.filter(|(name, _)| shows_catalog(session, name.as_str()));
             Ok(sources.map(|(name, source)| (name.to_string(), source)).collect())
         }
     }
@@ -277,8 +304,20 @@ pub(super) fn setting(session: &Session, name: &str) -> Result<Outcome> {
     })
 }
 
-const SYSTEM_TABLES: &[&str] =
-    &["catalogs", "datasets", "dead_letters", "freshness", "log_shards", "procedures", "requests", "views"];
+const SYSTEM_TABLES: &[&str] = &[
+    "catalogs",
+    "datasets",
+    "dead_letters",
+    "freshness",
+    "grants",
+    "log_shards",
+    "policies",
+    "procedures",
+    "requests",
+    "roles",
+    "tokens",
+    "views",
+];
 
 /// How far each catalog that follows the log is.
 fn freshness_lines(engine: &Inner) -> Vec<Line<4>> {
@@ -453,6 +492,16 @@ pub(super) async fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str
             &["position", "origin", "statement", "arguments", "request_id", "sqlstate", "reason", "at"],
             dead_letter_lines(engine).await?,
         ),
+        "roles" => batch(
+            &["name", "login", "superuser", "read_only", "has_password", "member_of"],
+            access::role_lines(&engine.access.roles()),
+        ),
+        "grants" => batch(&["role", "privilege", "object", "columns"], access::grant_lines(&engine.access.roles())),
+        "policies" => batch(
+            &["table", "policy", "roles", "masked_column", "expression"],
+            access::policy_lines(&engine.access.roles()),
+        ),
+        "tokens" => batch(&["name", "user", "valid_until"], access::token_lines(&engine.access.roles())),
         "log_shards" => batch(&["shard", "entries", "start_offset", "end_offset", "syncs"], shard_lines(engine)),
         _ => {
             return Err(Error::fix(SqlState::NO_TABLE, format!("table \"{POLDER}.{SYSTEM}.{name}\" does not exist"))

@@ -4,7 +4,7 @@ use crate::commit::{Committed, outcome_entry, position};
 use crate::effects::cause;
 use crate::execute::write::Draft;
 use crate::execute::{after, query};
-use crate::session::{COMMIT, Outcome, Session, Transaction, USER};
+use crate::session::{COMMIT, Outcome, Session, Transaction};
 use polder_catalog::{Error, Result, SqlState};
 use polder_log::store::{EntryKind, MAIN};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) async fn begin(session: &Session, read_only: bool) -> Result<Outcome>
     let view = Arc::new(engine.commit.tables().await?.begin());
     let id = session.take_request_id()?;
     let before = match &id {
-        Some(id) => engine.commit.answered(USER, id).await?,
+        Some(id) => engine.commit.answered(session.user(), id).await?,
         None => None,
     };
     session.set_transaction(Some(Transaction::new(view, read_only, id, before.as_deref())));
@@ -35,7 +35,7 @@ pub(super) async fn commit(session: &Session) -> Result<Outcome> {
     }
     let engine = &session.engine.0;
     let reads = transaction.view.reads().clone();
-    let (changes, request, outcome) = transaction.finish();
+    let (changes, request, outcome) = transaction.finish(session.user());
     let mut draft = Draft::new(engine, EntryKind::DATA).await?;
     for change in changes {
         draft.add(&change.table, &change.rows, change.weights)?;

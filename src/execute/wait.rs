@@ -30,7 +30,7 @@ pub(crate) async fn without_waiting(
     let engine = session.engine.clone();
     let requests = Arc::clone(engine.0.commit.requests().await?);
     requests.started(&request);
-    let detached = Session::with_settings(engine.clone(), session.settings());
+    let detached = session.again();
     let running = async move {
         let outcome = execute::statement(&detached, statement, Some(request.clone())).await;
         requests.finished(&request, outcome.err());

@@ -25,6 +25,7 @@ pub(crate) use ingest::ingest;
 pub(super) use returning::returned;
 pub(crate) use topic::append;
 
+use crate::access::{Object, Privilege, denied};
 use crate::definitions::{StoredColumn, TableDefinition};
 use crate::engine::Inner;
 use crate::execute::patience::Patience;
@@ -37,10 +38,10 @@ use crate::execute::write::rules::Rules;
 use crate::plan::Planner;
 use crate::requests::Request;
 use crate::session::{GivenRows, Outcome, Rows, Session};
-use crate::sql::{CopySource, MergeSpec, Name, OnConflict, Query, Which};
+use crate::sql::{CopySource, MergeAction, MergeSpec, Name, OnConflict, Query, Which};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{self, SelectItem};
-use polder_catalog::{Error, ReadContext, Result, SqlState};
+use polder_catalog::{Error, ReadContext, Result, SqlState, TableName};
 use polder_log::TopicDefinition;
 use polder_log::store::Offset;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub(super) async fn insert(
 ) -> Result<Outcome> {
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    let table = match writable(session, name, &context)? {
+    let table = match writable(session, name, &context, &[Privilege::Insert])? {
         Writable::Table(table) => table,
         Writable::Topic(topic) => {
             check_topic(session, &topic, request.as_ref())?;
@@ -98,6 +99,12 @@ pub(super) async fn insert(
             return Ok(Outcome::Done(format!("INSERT 0 {count}")));
         }
     };
+    let updates = conflict.is_some_and(|conflict| conflict.update.is_some());
+    if updates {
+        check_rights(session, &table.full_name(), &[Privilege::Update])?;
+    } else if conflict.is_some() || !returning.is_empty() {
+        check_sight(session, &table.full_name())?;
+    }
     if conflict.is_some() && !table.is_own() {
         return Err(Error::fix(SqlState::NOT_SUPPORTED, "ON CONFLICT is for tables of Polder's own"));
     }
@@ -126,7 +133,7 @@ pub(crate) async fn insert_rows(
 ) -> Result<Option<Outcome>> {
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    let Writable::Table(table) = writable(session, name, &context)? else { return Ok(None) };
+    let Writable::Table(table) = writable(session, name, &context, &[Privilege::Insert])? else { return Ok(None) };
     let needs_plan = |column: &StoredColumn| !column.field.metadata().is_empty() || column.default.is_some();
     if !table.is_own() || table.columns.iter().any(needs_plan) {
         return Ok(None);
@@ -155,7 +162,7 @@ pub(super) async fn update(
 ) -> Result<Outcome> {
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    let table = match writable(session, name, &context)? {
+    let table = match writable(session, name, &context, &[Privilege::Update])? {
         Writable::Table(table) => table,
         Writable::Topic(topic) => {
             return Err(Error::fix(
@@ -192,7 +199,7 @@ pub(super) async fn delete(
 ) -> Result<Outcome> {
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    match writable(session, name, &context)? {
+    match writable(session, name, &context, &[Privilege::Delete])? {
         Writable::Table(table) => {
             let tag = |count| format!("DELETE {count}");
             delete_rows(session, &context, &table, which, returning, request, tag).await
@@ -220,7 +227,8 @@ pub(super) async fn merge(
 ) -> Result<Outcome> {
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    let table = match writable(session, name, &context)? {
+    let privileges: Vec<_> = spec.clauses.iter().map(|clause| privilege(&clause.action)).collect();
+    let table = match writable(session, name, &context, &privileges)? {
         Writable::Table(table) if table.is_own() => table,
         Writable::Table(_) | Writable::Topic(_) => {
             return Err(Error::fix(SqlState::NOT_SUPPORTED, "MERGE is for tables of Polder's own"));
@@ -243,7 +251,7 @@ pub(super) async fn merge(
 pub(super) async fn truncate(session: &Session, name: &Name, request: Option<Request>) -> Result<Outcome> {
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    match writable(session, name, &context)? {
+    match writable(session, name, &context, &[Privilege::Truncate])? {
         Writable::Table(table) => {
             delete_rows(session, &context, &table, Which::default(), &[], request, |_| "TRUNCATE TABLE".to_string())
                 .await
@@ -410,12 +418,21 @@ pub(super) async fn fill(
 ///
 /// # Errors
 /// 25006 for what is not written by the log, with where to write instead.
-pub(super) fn writable(session: &Session, name: &Name, context: &ReadContext) -> Result<Writable> {
+pub(super) fn writable(
+    session: &Session,
+    name: &Name,
+    context: &ReadContext,
+    privileges: &[Privilege],
+) -> Result<Writable> {
     let engine = &session.engine.0;
     let catalogs = engine.catalogs();
     let reference = reference(name);
     let read_only = |what: String, hint: &str| Err(Error::fix(SqlState::READ_ONLY, what).with_hint(hint));
-    match Resolver::new(engine, &catalogs, context).target(&reference, false)? {
+    let target = Resolver::new(engine, &catalogs, context).target(&reference, false)?;
+    if let Some(name) = target.full_name() {
+        check_rights(session, &name, privileges)?;
+    }
+    match target {
         Target::Topic { name, latest: false } => Ok(Writable::Topic(catalogs.topics[&name].clone())),
         Target::Topic { name, latest: true } => {
             read_only(format!("{name}$latest is derived from topic \"{name}\""), "write to the topic")
@@ -433,6 +450,41 @@ pub(super) fn writable(session: &Session, name: &Name, context: &ReadContext) ->
         Target::View(view) => read_only(format!("view \"{view}\" cannot be written"), "write to what it reads"),
         Target::System(table) => read_only(format!("system table \"{table}\" cannot be written"), "it only tells"),
         Target::LocalFiles(pattern) => read_only(format!("'{pattern}' cannot be written"), "write the file elsewhere"),
+    }
+}
+
+/// Whether this session's user may write so.
+///
+/// # Errors
+/// 42501 if not; 25006 for one who may only read.
+fn check_rights(session: &Session, table: &TableName, privileges: &[Privilege]) -> Result<()> {
+    let (roles, user, object) = (session.engine.0.access.roles(), session.user(), Object::table(table));
+    if !privileges.is_empty() && roles.is_read_only(user) {
+        return Err(Error::fix(SqlState::READ_ONLY, format!("\"{user}\" may only read")));
+    }
+    privileges.iter().try_for_each(|privilege| roles.check(user, *privilege, &object))?;
+    match privileges.iter().any(|privilege| matches!(privilege, Privilege::Update | Privilege::Delete)) {
+        true => check_sight(session, table),
+        false => Ok(()),
+    }
+}
+
+/// What is written by what it holds must be seen as it is: else rows would be changed that are not seen, or be told of by what
+/// became of them.
+fn check_sight(session: &Session, table: &TableName) -> Result<()> {
+    let object = Object::table(table);
+    match session.engine.0.access.roles().sight(session.user(), &object)?.is_whole() {
+        true => Ok(()),
+        false => Err(denied(format!("permission denied for {object}: not all of it may be read"))
+            .with_hint("where a policy or single columns stand before a table, only plain INSERT writes it")),
+    }
+}
+
+fn privilege(action: &MergeAction) -> Privilege {
+    match action {
+        MergeAction::Insert { .. } => Privilege::Insert,
+        MergeAction::Update(_) => Privilege::Update,
+        MergeAction::Delete => Privilege::Delete,
     }
 }
 

@@ -2,12 +2,16 @@
 
 mod flight;
 mod http;
+mod login;
 mod pgwire;
 mod reading;
 mod shutdown;
+mod tls;
 mod views;
 
 pub(crate) use flight::{FlightOptions, serve as serve_flight};
 pub(crate) use http::{HttpOptions, serve as serve_http};
+pub(crate) use login::Door;
 pub(crate) use pgwire::{PgOptions, serve as serve_pgwire};
 pub(crate) use shutdown::Shutdown;
+pub(crate) use tls::{Tls, TlsFiles};

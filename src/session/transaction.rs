@@ -7,7 +7,7 @@
 
 use crate::definitions::TableDefinition;
 use crate::requests::Request;
-use crate::session::{USER, Words};
+use crate::session::Words;
 use arrow::array::RecordBatch;
 use polder_catalog::{Error, Result, SqlState};
 use polder_rows::View;
@@ -95,10 +95,10 @@ impl Transaction {
     }
 
     /// The end: all changes, the request, and the outcome as the log keeps it.
-    pub(crate) fn finish(self) -> (Vec<Change>, Option<Request>, String) {
+    pub(crate) fn finish(self, user: &str) -> (Vec<Change>, Option<Request>, String) {
         let tags = self.tags.iter().map(String::as_str).chain([COMMIT]);
         let outcome = tags.collect::<Vec<_>>().join(TAG_SEPARATOR);
-        let request = self.request.map(|named| Request::new(USER, &named.id, named.words.iter().map(String::as_str)));
+        let request = self.request.map(|named| Request::new(user, &named.id, named.words.iter().map(String::as_str)));
         (self.changes, request, outcome)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::sql::{Query, Statement, parse};
 use datafusion::sql::parser::Statement as DataFusionStatement;
-use datafusion::sql::sqlparser::ast::{self, Expr, SelectItem, SetExpr, visit_expressions};
+use datafusion::sql::sqlparser::ast::{self, Expr, SelectItem, SetExpr, visit_expressions, visit_expressions_mut};
 use polder_catalog::{Error, Result};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -63,6 +63,31 @@ pub(crate) fn select_where(condition: Expr) -> Result<Query> {
         select.from.clear();
         select.selection = Some(condition);
     })
+}
+
+/// A query with the name of a user wherever it asks for `current_user`.
+///
+/// # Errors
+/// 42601 if it is none.
+pub(crate) fn with_current_user(text: &str, user: &str) -> Result<String> {
+    let Statement::Query(mut query) = parse(text)? else {
+        return Err(Error::report("a query was read as another statement"));
+    };
+    let DataFusionStatement::Statement(statement) = &mut query.0 else {
+        return Err(Error::report("a query was read as another statement"));
+    };
+    let _ = visit_expressions_mut(statement, |expr| {
+        if let Expr::Function(function) = expr
+            && matches!(function.args, ast::FunctionArguments::None)
+            && ["current_user", "session_user", "user"]
+                .iter()
+                .any(|name| function.name.to_string().eq_ignore_ascii_case(name))
+        {
+            *expr = Expr::Value(ast::Value::SingleQuotedString(user.to_string()).with_empty_span());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    Ok(statement.to_string())
 }
 
 /// Whether there is a query in an expression.

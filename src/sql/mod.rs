@@ -14,7 +14,7 @@ mod statement;
 mod tests;
 
 pub(crate) use as_of::as_of;
-pub(crate) use expression::{expression, has_query, names_in, select, select_where, select_with};
+pub(crate) use expression::{expression, has_query, names_in, select, select_where, select_with, with_current_user};
 pub(crate) use parameters::{
     Argument, Types, assigned_rows, bind, bind_names, bind_names_in, cast_parameters, casts, limits, parameter,
     parameter_count, rows_of_parameters,
@@ -22,7 +22,7 @@ pub(crate) use parameters::{
 pub(crate) use parse::{parse, steps};
 pub(crate) use print::{identifier, literal};
 pub(crate) use statement::{
-    CheckSpec, ColumnSpec, CopySource, Identity, IfExists, InTransaction, MergeAction, MergeClause, MergeSpec, Name,
-    OnConflict, ProcedureDefinition, Query, ReferenceSpec, Statement, Step, TableChange, TableSpec, ViewDefinition,
-    Which,
+    AccessStatement, CheckSpec, ColumnSpec, CopySource, GrantObject, Identity, IfExists, InTransaction, MergeAction,
+    MergeClause, MergeSpec, Name, OnConflict, ProcedureDefinition, Query, ReferenceSpec, RoleOptions, RuleSpec,
+    Statement, Step, TableChange, TableSpec, ViewDefinition, Which,
 };

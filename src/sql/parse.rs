@@ -1,5 +1,6 @@
 //! The parser around DataFusion's: reads the heads that are ours, and hands everything else on.
 
+mod access;
 mod merge;
 mod procedure;
 mod table;
@@ -57,6 +58,15 @@ impl Reader<'_> {
                 let if_exists = self.if_exists()?;
                 Ok(Statement::DropProcedure { name: self.name()?, if_exists })
             }
+            ["create", "user" | "role", _] => self.create_role(),
+            ["alter", "user" | "role", _] => self.alter_role(),
+            ["drop", "user" | "role", _] => self.drop_role(),
+            ["create", "token", _] => self.create_token(),
+            ["drop", "token", _] => self.drop_token(),
+            ["create", "policy", _] => self.create_policy(),
+            ["drop", "policy", _] => self.drop_policy(),
+            ["grant", _, _] => self.grant(),
+            ["revoke", _, _] => self.revoke(),
             ["call", _, _] => self.call(),
             ["replay", "dead", "letters"] => {
                 self.skip(3);

@@ -1,8 +1,10 @@
 //! Everything that can be said to Polder, as a closed enum.
 
+use crate::access::Privilege;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// One statement. Matched without `_`, so that a new one is handled everywhere.
 #[derive(Clone, Debug)]
@@ -77,6 +79,8 @@ pub(crate) enum Statement {
     Rollback,
     /// `WAIT FOR 'request id'`: the outcome of a statement that was sent under this id, once there is one.
     WaitFor { request: String },
+    /// Who may do what.
+    Access(AccessStatement),
     /// `SHOW POSITION`: a token of what this session has read and written so far.
     ShowPosition,
     /// `SHOW CATALOGS`.
@@ -93,6 +97,70 @@ pub(crate) enum Statement {
     Reset { name: String },
     /// `SHOW name` or `SHOW ALL`.
     ShowSetting { name: String },
+}
+
+/// What is said of users, rights and policies.
+#[derive(Clone, Debug)]
+pub(crate) enum AccessStatement {
+    /// `CREATE USER | ROLE [IF NOT EXISTS] name [WITH] [PASSWORD '...'] [SUPERUSER] [READ ONLY] [LOGIN | NOLOGIN] [IN ROLE role, ...]`.
+    CreateRole { name: String, options: RoleOptions, exists: IfExists },
+    /// `ALTER USER | ROLE name [WITH] ...`, with the same options and `NOSUPERUSER`, `READ WRITE`, `PASSWORD NULL`.
+    AlterRole { name: String, options: RoleOptions },
+    /// `DROP USER | ROLE [IF EXISTS] name`.
+    DropRole { name: String, if_exists: bool },
+    /// `CREATE TOKEN name FOR user [VALID UNTIL 'time']`: gives the token, this once.
+    CreateToken { name: String, user: String, valid_until: Option<String> },
+    /// `DROP TOKEN [IF EXISTS] name`.
+    DropToken { name: String, if_exists: bool },
+    /// `GRANT privilege [(columns)], ... | ALL ON [TABLE] name | SCHEMA name | CATALOG name | PROCEDURE name TO role, ... | PUBLIC`.
+    Grant { privileges: Vec<(Privilege, Option<Vec<String>>)>, object: GrantObject, to: Vec<String> },
+    /// `REVOKE privilege, ... ON object FROM role, ...`: statements that run with it end.
+    Revoke { privileges: Vec<(Privilege, Option<Vec<String>>)>, object: GrantObject, from: Vec<String> },
+    /// `GRANT role, ... TO role, ...`.
+    GrantRoles { roles: Vec<String>, to: Vec<String> },
+    /// `REVOKE role, ... FROM role, ...`.
+    RevokeRoles { roles: Vec<String>, from: Vec<String> },
+    /// `CREATE POLICY name ON table [TO role, ...] [MASK column] USING (expression)`: which rows are seen, or how a column is.
+    CreatePolicy { name: String, table: Name, to: Vec<String>, rule: RuleSpec },
+    /// `DROP POLICY [IF EXISTS] name ON table`.
+    DropPolicy { name: String, table: Name, if_exists: bool },
+}
+
+/// What is said of a role. None for what is left as it is.
+#[derive(Clone, Default)]
+pub(crate) struct RoleOptions {
+    pub(crate) login: Option<bool>,
+    /// None in it for no password.
+    pub(crate) password: Option<Option<String>>,
+    pub(crate) superuser: Option<bool>,
+    pub(crate) read_only: Option<bool>,
+    pub(crate) member_of: Vec<String>,
+}
+
+impl fmt::Debug for RoleOptions {
+    /// Without the password.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { login, password: _, superuser, read_only, member_of } = self;
+        let mut out = out.debug_struct("RoleOptions");
+        out.field("login", login).field("superuser", superuser).field("read_only", read_only);
+        out.field("member_of", member_of).finish_non_exhaustive()
+    }
+}
+
+/// What a right is about, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GrantObject {
+    Catalog(String),
+    Schema(Name),
+    Table(Name),
+    Procedure(Name),
+}
+
+/// What a policy says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RuleSpec {
+    Filter { condition: String },
+    Mask { column: String, value: String },
 }
 
 /// One column of a table or topic, as written.
@@ -344,6 +412,7 @@ impl Statement {
             | Self::DropProcedure { .. }
             | Self::Call { .. }
             | Self::ReplayDeadLetters { .. }
+            | Self::Access(_)
             | Self::Begin { .. } => InTransaction::Never,
         }
     }

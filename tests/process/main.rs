@@ -13,6 +13,7 @@ mod flight;
 mod interrupt;
 mod killed;
 mod log;
+mod login;
 mod pgwire;
 mod program;
 mod serve;

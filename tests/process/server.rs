@@ -10,6 +10,8 @@ pub(crate) struct Server {
     /// None once it has ended in good order.
     child: Option<Child>,
     pub(crate) said: Transcript,
+    /// Where HTTP is served.
+    pub(crate) http: String,
     /// Where Flight SQL is served.
     pub(crate) flight: String,
     /// Where PostgreSQL's protocol is served.
@@ -26,12 +28,12 @@ impl Server {
             .expect("run polder serve");
         let mut said = Transcript::of(child.stderr.take().expect("standard error is piped"));
         let text = said.expect("ready\n");
-        let address = |scheme: &str| {
-            let address = text.split(scheme).nth(1).and_then(|rest| rest.split(['/', '\n']).next());
-            address.expect("an address").to_string()
+        let address = |what: &str| {
+            let after = text.split(what).nth(1).and_then(|rest| rest.split("://").nth(1));
+            after.and_then(|rest| rest.split(['/', '\n']).next()).expect("an address").to_string()
         };
-        let (flight, pg) = (address("grpc://"), address("postgresql://"));
-        Self { child: Some(child), said, flight, pg }
+        let [http, flight, pg] = ["HTTP on ", "Flight SQL on ", "PostgreSQL protocol on "].map(address);
+        Self { child: Some(child), said, http, flight, pg }
     }
 
     /// A program of `tests/process/clients`, with the address of a server and a part of it to run.
@@ -48,8 +50,13 @@ impl Server {
         self.expect_end();
     }
 
+    /// Of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     pub(crate) fn terminate(&self) {
-        signal(self.child.as_ref().expect("it runs").id(), "TERM");
+        signal(self.id(), "TERM");
     }
 
     pub(crate) fn expect_end(&mut self) {

@@ -3,7 +3,7 @@
 use crate::options::{OPTIONS, Settings};
 use crate::source::ObjectStoreSource;
 use async_trait::async_trait;
-use polder_catalog::{CatalogName, Connector, OptionSpec, Options, Result, Source};
+use polder_catalog::{CatalogName, Connector, Error, OptionSpec, Options, Reach, Result, Source, SqlState};
 use std::sync::Arc;
 
 /// Folders of this machine and buckets of any S3 server.
@@ -22,6 +22,17 @@ impl Connector for ObjectStoreConnector {
 
     fn options(&self) -> &'static [OptionSpec] {
         OPTIONS
+    }
+
+    fn reaches(&self, options: &Options) -> Result<Vec<Reach>> {
+        let Settings { location, s3, .. } = Settings::new(options)?;
+        let server = s3.endpoint.as_deref().map(|endpoint| {
+            Reach::server(endpoint).ok_or_else(|| {
+                Error::fix(SqlState::PARAMETER, "option \"endpoint\" names no server")
+                    .with_hint("write endpoint = 'https://host:port'")
+            })
+        });
+        std::iter::once(Ok(location.reach())).chain(server).collect()
     }
 
     async fn attach(&self, name: &CatalogName, options: Options) -> Result<Arc<dyn Source>> {

@@ -1,7 +1,7 @@
 //! Where a catalog's files are, and how people write it.
 
 use object_store::path::Path;
-use polder_catalog::{Error, Result, SqlState};
+use polder_catalog::{Error, Reach, Result, SqlState};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -41,6 +41,17 @@ impl Location {
         }
         let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|error| bad(text, &error.to_string()))?;
         Ok(Self::S3 { bucket: bucket.to_string(), prefix })
+    }
+
+    /// What it is to whoever decides where catalogs may lead.
+    pub(crate) fn reach(&self) -> Reach {
+        match self {
+            Self::Local(folder) => Reach::Folder(folder.clone()),
+            Self::S3 { bucket, prefix } => Reach::Bucket {
+                bucket: bucket.clone(),
+                prefix: prefix.parts().map(|part| part.as_ref().to_string()).collect(),
+            },
+        }
     }
 
     /// Where the catalog begins inside its store.

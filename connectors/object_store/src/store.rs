@@ -61,8 +61,11 @@ fn s3(bucket: &str, endpoint: Option<String>, settings: &S3Settings) -> object_s
         .with_bucket_name(bucket)
         .with_virtual_hosted_style_request(settings.virtual_hosted)
         .with_retry(retry(settings))
-        .with_http_connector(Transport { silence_max: settings.timeout })
-        .with_client_options(client(settings, allow_http));
+        .with_http_connector(Transport {
+            silence_max: settings.timeout,
+            connect_max: CONNECT_TIMEOUT.min(settings.timeout),
+        })
+        .with_client_options(ClientOptions::new().with_allow_http(allow_http));
     let region = settings.region.clone().or_else(region_of_environment);
     builder = builder.with_region(region.unwrap_or_else(|| "us-east-1".to_string()));
     if let Some(endpoint) = endpoint {
@@ -90,10 +93,6 @@ fn region_of_environment() -> Option<String> {
     ["AWS_REGION", "AWS_DEFAULT_REGION"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
-}
-
-fn client(settings: &S3Settings, allow_http: bool) -> ClientOptions {
-    ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT.min(settings.timeout)).with_allow_http(allow_http)
 }
 
 fn retry(settings: &S3Settings) -> RetryConfig {

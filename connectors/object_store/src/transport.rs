@@ -10,11 +10,11 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
-    ReqwestConnector,
 };
+use object_store::{ClientConfigKey, ClientOptions};
+use reqwest::redirect::Policy;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -24,12 +24,25 @@ use tokio::time::Sleep;
 #[derive(Debug)]
 pub(crate) struct Transport {
     pub(crate) silence_max: Duration,
+    pub(crate) connect_max: Duration,
 }
 
 impl HttpConnector for Transport {
+    /// Redirects are answers like others: they lead where nobody has allowed the catalog to lead, with its signature.
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = ReqwestConnector::default().connect(&options.clone().with_timeout_disabled())?;
-        Ok(HttpClient::new(Client { client, silence_max: self.silence_max }))
+        let allow_http = options.get_config_value(&ClientConfigKey::AllowHttp);
+        let client = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .connect_timeout(self.connect_max)
+            .https_only(allow_http.as_deref() != Some("true"))
+            .http1_only()
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .build()
+            .map_err(|error| object_store::Error::Generic { store: "HTTP client", source: Box::new(error) })?;
+        Ok(HttpClient::new(Client { client: HttpClient::new(client), silence_max: self.silence_max }))
     }
 }
 

@@ -10,8 +10,8 @@ use crate::write::SearchWriter;
 use async_trait::async_trait;
 use datafusion_expr::ScalarUDF;
 use polder_catalog::{
-    Capabilities, CatalogName, Check, Column, Connector, Dataset, DatasetEntry, DatasetKind, Federation, OptionSpec,
-    Options, ReadContext, Result, Source, Support, Writer,
+    Capabilities, CatalogName, Check, Column, Connector, Dataset, DatasetEntry, DatasetKind, Error, Federation,
+    OptionSpec, Options, Reach, ReadContext, Result, Source, SqlState, Support, Writer,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,6 +37,14 @@ impl Connector for SearchConnector {
 
     fn functions(&self) -> Vec<Arc<ScalarUDF>> {
         crate::functions()
+    }
+
+    fn reaches(&self, options: &Options) -> Result<Vec<Reach>> {
+        let path = SearchOptions::read(options).path;
+        let folder = std::path::absolute(&path).map_err(|error| {
+            Error::fix(SqlState::PARAMETER, "option \"path\" names no folder").with_detail(error.to_string())
+        })?;
+        Ok(vec![Reach::Folder(folder)])
     }
 
     async fn attach(&self, name: &CatalogName, options: Options) -> Result<Arc<dyn Source>> {

@@ -3,6 +3,7 @@
 //! NDJSON and CSV are decoded under the types of the table's own columns, not under guessed ones. What Arrow's readers do not
 //! read directly (UUIDs, bytes) is read as text and cast as INSERT would.
 
+use crate::access::Privilege;
 use crate::execute::query;
 use crate::execute::write::attempt::Attempt;
 use crate::execute::write::{Writable, change, rows, topic, writable};
@@ -69,7 +70,7 @@ pub(super) async fn run(
     options: &[(String, String)],
 ) -> Result<Outcome> {
     let context = query::context(session);
-    let target = writable(session, name, &context)?;
+    let target = writable(session, name, &context, &[Privilege::Insert])?;
     let format = format(from, options)?;
     let fields = fields_of(&target, columns)?;
     match from {
@@ -92,12 +93,8 @@ pub(super) async fn run(
         }
         CopySource::Input => {
             let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-            let engine = session.engine.clone();
-            let settings = session.settings();
-            let task = tokio::spawn(async move {
-                let session = Session::with_settings(engine, settings);
-                write(&session, &context, &target, &fields, format, pieces).await
-            });
+            let session = session.again();
+            let task = tokio::spawn(async move { write(&session, &context, &target, &fields, format, pieces).await });
             Ok(Outcome::CopyIn(CopyIn::new(sender, task)))
         }
     }

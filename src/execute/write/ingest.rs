@@ -1,5 +1,6 @@
 //! INSERT of rows that a client sends as Arrow: each column goes where its name says, in the type of that place.
 
+use crate::access::Privilege;
 use crate::execute::query;
 use crate::execute::write::{Writable, check_topic, copy, writable};
 use crate::session::Session;
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) async fn ingest(session: &Session, name: &Name, rows: SendableRecordBatchStream) -> Result<u64> {
     let context = query::context(session);
     let _guard = context.cancellation().clone().drop_guard();
-    let target = writable(session, name, &context)?;
+    let target = writable(session, name, &context, &[Privilege::Insert])?;
     if let Writable::Topic(topic) = &target {
         check_topic(session, topic, None)?;
     }

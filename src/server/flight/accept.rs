@@ -3,9 +3,10 @@
 use super::service::Flight;
 use super::{FlightOptions, Server};
 use crate::engine::Engine;
-use crate::server::Shutdown;
+use crate::server::tls::Stream as Secured;
+use crate::server::{Door, Shutdown};
 use arrow_flight::flight_service_server::FlightServiceServer;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use polder_catalog::{Error, Kind, Result, SqlState};
 use std::io;
 use std::pin::Pin;
@@ -38,10 +39,11 @@ pub(crate) async fn serve(
     listener: TcpListener,
     engine: Engine,
     options: FlightOptions,
+    door: Door,
     shutdown: Shutdown,
     workers: Handle,
 ) -> Result<()> {
-    let server = Arc::new(Server::new(engine, &options, shutdown.clone(), workers)?);
+    let server = Arc::new(Server::new(engine, &options, door.clone(), shutdown.clone(), workers)?);
     let _sweeping = AbortOnDropHandle::new(tokio::spawn(sweep(Arc::clone(&server))));
     let service = FlightServiceServer::new(Flight::new(server))
         .max_decoding_message_size(options.message_bytes)
@@ -50,7 +52,7 @@ pub(crate) async fn serve(
         .max_concurrent_streams(CALLS)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .add_service(service)
-        .serve_with_incoming_shutdown(connections(listener, options), async move { shutdown.draining().await })
+        .serve_with_incoming_shutdown(connections(listener, options, door), async move { shutdown.draining().await })
         .await
         .map_err(|error| Error::new(Kind::Retry, SqlState::IO, "could not serve Flight SQL").with_source(error))
 }
@@ -63,12 +65,31 @@ async fn sweep(server: Arc<Server>) {
 }
 
 /// The connections that come, as many at once as there are places.
-fn connections(listener: TcpListener, options: FlightOptions) -> impl Stream<Item = io::Result<Connection>> {
+fn connections(
+    listener: TcpListener,
+    options: FlightOptions,
+    door: Door,
+) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(options.connections));
-    futures::stream::unfold((listener, places, options.patience), |(listener, places, patience)| async move {
+    let FlightOptions { patience, connections, .. } = options;
+    let accepted = futures::stream::unfold((listener, places), |(listener, places)| async move {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         let stream = accept(&listener).await;
-        Some((Ok(Connection::new(stream, place, patience)), (listener, places, patience)))
+        Some(((stream, place), (listener, places)))
+    });
+    // Nobody waits for the greeting of another one.
+    let entered = accepted.map(move |(stream, place)| {
+        let door = door.clone();
+        async move { (door.enter(stream, "h2", patience).await, place) }
+    });
+    entered.buffer_unordered(connections).filter_map(move |(stream, place)| async move {
+        match stream {
+            Ok(stream) => Some(Ok(Connection::new(stream, place, patience))),
+            Err(error) => {
+                tracing::debug!(%error, "a connection ended before it began");
+                None
+            }
+        }
     })
 }
 
@@ -93,7 +114,7 @@ const PREFACE_BYTES: usize = 24;
 
 /// A connection in its place.
 struct Connection {
-    stream: TcpStream,
+    stream: Secured,
     /// Until the client has spoken.
     patience: Option<Pin<Box<Sleep>>>,
     read: usize,
@@ -101,7 +122,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, place: OwnedSemaphorePermit, patience: Duration) -> Self {
+    fn new(stream: Secured, place: OwnedSemaphorePermit, patience: Duration) -> Self {
         Self { stream, patience: Some(Box::pin(tokio::time::sleep(patience))), read: 0, _place: place }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::status::status;
+use crate::server::login::{Credentials, credentials};
 use crate::session::Session;
 use polder_catalog::{Error, Position, Result, SqlState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,13 +35,26 @@ struct Told {
 
 impl Call {
     /// # Errors
-    /// 28000 if it names a session that is not kept; 22023 for a header that means nothing.
-    pub(super) fn of(server: &Server, metadata: &MetadataMap) -> Result<Self> {
-        let session_id = bearer(metadata).or_else(|| cookie(metadata)).map(str::to_string);
-        let session = match &session_id {
-            Some(id) => server.sessions.get(id.as_bytes()).map_err(|_| expired())?,
-            None => Arc::new(server.engine.session()),
+    /// 28000 if it names a session that is not kept, or does not say who sends it; 22023 for a header that means nothing.
+    pub(super) async fn of(server: &Server, metadata: &MetadataMap) -> Result<Self> {
+        let credentials = credentials(authorization(metadata))?;
+        let cookie = cookie(metadata);
+        let named = match credentials {
+            Credentials::Bearer(id) => server.sessions.get(id.as_bytes()).ok().map(|session| (id, session)),
+            Credentials::Nobody | Credentials::Basic(_) => None,
         };
+        let (session_id, session) = match (named, &credentials) {
+            (Some((id, session)), _) => (Some(id), session),
+            (None, Credentials::Bearer(_)) if !server.door.demands_login(&server.engine) => return Err(expired()),
+            (None, _) => {
+                let user = server.door.user(&server.engine, credentials).await?;
+                match cookie {
+                    Some(id) => (Some(id), server.session_of_user(id, &user)?),
+                    None => (None, Arc::new(server.engine.session_of(user))),
+                }
+            }
+        };
+        let session_id = session_id.map(str::to_string);
         for (header, setting) in SETTINGS {
             if let Some(value) = metadata.get(header) {
                 let value = value.to_str().map_err(|_| {
@@ -106,10 +120,17 @@ fn insert_position(metadata: &mut MetadataMap, position: &Position) {
     }
 }
 
-fn bearer(metadata: &MetadataMap) -> Option<&str> {
-    let value = metadata.get("authorization")?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// Who the client says it is.
+pub(super) fn authorization(metadata: &MetadataMap) -> Option<&str> {
+    metadata.get("authorization").map(|value| value.to_str().unwrap_or_default())
+}
+
+impl Server {
+    /// A session that is kept, if it is this user's.
+    fn session_of_user(&self, id: &str, user: &Arc<str>) -> Result<Arc<Session>> {
+        let session = self.sessions.get(id.as_bytes()).map_err(|_| expired())?;
+        if session.user() == user { Ok(session) } else { Err(expired()) }
+    }
 }
 
 fn cookie(metadata: &MetadataMap) -> Option<&str> {

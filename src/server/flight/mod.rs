@@ -37,7 +37,7 @@ mod transaction;
 pub(crate) use accept::serve;
 
 use crate::engine::Engine;
-use crate::server::Shutdown;
+use crate::server::{Door, Shutdown};
 use crate::session::Session;
 use cancel::Running;
 use info::Facts;
@@ -83,6 +83,7 @@ impl Default for FlightOptions {
 /// What all calls share.
 struct Server {
     engine: Engine,
+    door: Door,
     shutdown: Shutdown,
     /// Where statements run.
     workers: Handle,
@@ -95,10 +96,11 @@ struct Server {
 }
 
 impl Server {
-    fn new(engine: Engine, options: &FlightOptions, shutdown: Shutdown, workers: Handle) -> Result<Self> {
+    fn new(engine: Engine, options: &FlightOptions, door: Door, shutdown: Shutdown, workers: Handle) -> Result<Self> {
         let limits = Limits { count: options.kept, bytes: options.kept_bytes, idle: options.idle };
         Ok(Self {
             engine,
+            door,
             shutdown,
             workers,
             sessions: Registry::new("session", limits),

@@ -29,13 +29,13 @@ impl Flight {
         Self(Service(server))
     }
 
-    fn call(&self, metadata: &MetadataMap) -> Result<Call, Status> {
-        Call::of(&self.0.0, metadata).map_err(status)
+    async fn call(&self, metadata: &MetadataMap) -> Result<Call, Status> {
+        Call::of(&self.0.0, metadata).await.map_err(status)
     }
 
     /// The request with its call.
-    fn begin<T>(&self, mut request: Request<T>) -> Result<(Call, Request<T>), Status> {
-        let call = self.call(request.metadata())?;
+    async fn begin<T>(&self, mut request: Request<T>) -> Result<(Call, Request<T>), Status> {
+        let call = self.call(request.metadata()).await?;
         request.extensions_mut().insert(call.clone());
         Ok((call, request))
     }
@@ -93,7 +93,7 @@ impl FlightService for Flight {
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let (call, request) = self.begin(request)?;
+        let (call, request) = self.begin(request).await?;
         self.0.get_flight_info(request).await.map(|info| call.stamp(info)).map_err(of_client)
     }
 
@@ -104,22 +104,22 @@ impl FlightService for Flight {
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let (call, request) = self.begin(request)?;
+        let (call, request) = self.begin(request).await?;
         self.schema(&call, request).await.map(Response::new).map_err(of_client)
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let (call, request) = self.begin(request)?;
+        let (call, request) = self.begin(request).await?;
         self.0.do_get(request).await.map(|rows| call.stamp(rows)).map_err(of_client)
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        let (call, request) = self.begin(request)?;
+        let (call, request) = self.begin(request).await?;
         self.0.do_put(request).await.map(|results| call.stamp(results)).map_err(of_client)
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let (call, request) = self.begin(request)?;
+        let (call, request) = self.begin(request).await?;
         self.0.do_action(request).await.map(|results| call.stamp(results)).map_err(of_client)
     }
 

@@ -1,6 +1,6 @@
 //! Flight SQL, call by call: each is read here, done elsewhere, and its errors become gRPC's.
 
-use super::call::Call;
+use super::call::{Call, authorization};
 use super::encode::{exact_schema_bytes, ready, unwritable};
 use super::options::{self, SetSessionOptionsRequest};
 use super::put::Sent;
@@ -8,6 +8,7 @@ use super::service::{Flight, Service};
 use super::statement::{Ticket, endpoint};
 use super::status::status;
 use super::{ingest, keys, listings, prepared};
+use crate::server::login::credentials;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder};
@@ -75,8 +76,13 @@ impl FlightSqlService for Service {
     type FlightService = Flight;
 
     /// Nobody has to log in, and whoever does gets a session: whatever comes is taken for a name.
-    async fn do_handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Answered<Messages<HandshakeResponse>> {
-        let session = Arc::new(self.0.engine.session());
+    async fn do_handshake(
+        &self,
+        request: Request<Streaming<HandshakeRequest>>,
+    ) -> Answered<Messages<HandshakeResponse>> {
+        let credentials = credentials(authorization(request.metadata())).map_err(status)?;
+        let user = self.0.door.user(&self.0.engine, credentials).await.map_err(status)?;
+        let session = Arc::new(self.0.engine.session_of(user));
         let token = self.0.sessions.put(session, 0).map_err(status)?;
         let answer = HandshakeResponse { payload: token.clone().into(), ..HandshakeResponse::default() };
         let mut response = one(answer)?;

@@ -109,6 +109,9 @@ impl Server {
     /// # Errors
     /// 42704 for one that is unknown, or was redeemed before.
     pub(super) async fn redeem(&self, call: &Call, handle: &[u8]) -> Result<Answer> {
+        if self.tickets.get(handle)?.session.user() != call.session.user() {
+            return Err(Error::fix(SqlState::PRIVILEGE, "this ticket is another user's"));
+        }
         let ticket = self.tickets.take(handle)?;
         call.runs_in(&ticket.session);
         let running = self.running.enter(handle);

@@ -19,7 +19,7 @@ pub(super) struct Transaction {
 impl Server {
     /// Promises a transaction; its id. It has the settings of the session that it was begun in.
     pub(super) fn begin(&self, call: &Call) -> Result<Bytes> {
-        let session = Session::with_settings(self.engine.clone(), call.session.settings());
+        let session = call.session.again();
         // It serves this transaction, and nothing after it.
         call.session.take_request_id()?;
         let transaction = Transaction { session: Arc::new(session), begun: OnceCell::new() };
@@ -30,6 +30,7 @@ impl Server {
     pub(super) async fn session_of(&self, call: &Call, transaction: Option<&Bytes>) -> Result<Arc<Session>> {
         let Some(id) = transaction.filter(|id| !id.is_empty()) else { return Ok(Arc::clone(&call.session)) };
         let transaction = self.transactions.get(id)?;
+        check_user(call, &transaction)?;
         transaction.begun.get_or_try_init(|| self.command(&transaction.session, "BEGIN")).await?;
         Ok(Arc::clone(&transaction.session))
     }
@@ -39,6 +40,7 @@ impl Server {
     /// # Errors
     /// 25P02 if there was nothing but to roll it back; those of COMMIT.
     pub(super) async fn end(&self, call: &Call, id: &[u8], how: EndTransaction) -> Result<()> {
+        check_user(call, &*self.transactions.get(id)?)?;
         let transaction = self.transactions.take(id)?;
         if !transaction.begun.initialized() {
             return Ok(());
@@ -68,5 +70,14 @@ impl Server {
     async fn command(&self, session: &Arc<Session>, sql: &str) -> Result<()> {
         let prepared = Arc::new(session.prepare(sql)?);
         self.run(session, prepared, Vec::new()).await.map(drop)
+    }
+}
+
+/// # Errors
+/// 42501 for another user's.
+fn check_user(call: &Call, transaction: &Transaction) -> Result<()> {
+    match transaction.session.user() == call.session.user() {
+        true => Ok(()),
+        false => Err(Error::fix(SqlState::PRIVILEGE, "this transaction is another user's")),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{HttpOptions, router};
 use crate::engine::Engine;
-use crate::server::Shutdown;
+use crate::server::{Door, Shutdown};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -26,6 +26,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     engine: Engine,
     options: HttpOptions,
+    door: Door,
     shutdown: Shutdown,
     workers: Handle,
 ) -> Result<()> {
@@ -34,7 +35,7 @@ pub(crate) async fn serve(
     })?;
     let places = Arc::new(Semaphore::new(options.connections));
     let patience = options.patience;
-    let router = router(engine, shutdown.clone(), options, address, workers);
+    let router = router(engine, shutdown.clone(), options, door.clone(), address, workers);
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = async {
@@ -56,13 +57,17 @@ pub(crate) async fn serve(
         // Small answers must not wait for more; one that cannot be told so is only slower.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(patience)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
+        let (door, watcher) = (door.clone(), graceful.watcher());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let stream = match door.enter(stream, "http/1.1", patience).await {
+                Ok(stream) => stream,
+                Err(error) => return tracing::debug!(%error, "a connection ended before it began"),
+            };
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(patience)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(place);

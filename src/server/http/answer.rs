@@ -5,6 +5,7 @@ use super::format::{Encoder, Encoding};
 use super::problem::Problem;
 use super::statement::Statement;
 use crate::server::Shutdown;
+use crate::server::login::credentials;
 use crate::session::{Outcome, Rows, Session};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -29,7 +30,9 @@ pub(super) async fn answer(server: &Server, headers: &HeaderMap, statement: Stat
         );
         return Ok(Problem(error).with_status(StatusCode::NOT_ACCEPTABLE));
     };
-    let session = Arc::new(server.engine.session());
+    let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+    let user = server.door.user(&server.engine, credentials(authorization)?).await?;
+    let session = Arc::new(server.engine.session_of(user));
     for (name, value) in &statement.settings {
         session.change_settings(|settings| settings.set(name, value))?;
     }

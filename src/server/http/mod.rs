@@ -15,7 +15,7 @@ mod types;
 pub(crate) use accept::serve;
 
 use crate::engine::Engine;
-use crate::server::Shutdown;
+use crate::server::{Door, Shutdown};
 use answer::answer;
 use axum::Router;
 use axum::body::{Bytes, HttpBody};
@@ -53,6 +53,7 @@ struct Server {
     engine: Engine,
     shutdown: Shutdown,
     options: HttpOptions,
+    door: Door,
     /// Whether only clients of this machine reach us.
     is_loopback: bool,
     /// Where statements run.
@@ -60,8 +61,15 @@ struct Server {
 }
 
 /// All routes.
-fn router(engine: Engine, shutdown: Shutdown, options: HttpOptions, address: SocketAddr, workers: Handle) -> Router {
-    let server = Server { engine, shutdown, options, is_loopback: address.ip().is_loopback(), workers };
+fn router(
+    engine: Engine,
+    shutdown: Shutdown,
+    options: HttpOptions,
+    door: Door,
+    address: SocketAddr,
+    workers: Handle,
+) -> Router {
+    let server = Server { engine, shutdown, options, door, is_loopback: address.ip().is_loopback(), workers };
     Router::new()
         .route("/v1/sql", post(sql))
         .route("/v1/catalogs", get(catalogs))

@@ -34,6 +34,11 @@ impl Problem {
         let mut response = (status, format!("{body}\n")).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if status == StatusCode::UNAUTHORIZED {
+            // Of Basic, browsers would ask with a window of their own.
+            let challenge = HeaderValue::from_static("Bearer realm=\"polder\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         response
     }
 }
@@ -49,6 +54,7 @@ impl IntoResponse for Problem {
 fn status(error: &Error) -> StatusCode {
     let state = error.state();
     match (state, error.kind()) {
+        (SqlState::LOGIN | SqlState::PASSWORD, _) => StatusCode::UNAUTHORIZED,
         (SqlState::PRIVILEGE, _) => StatusCode::FORBIDDEN,
         (SqlState::SERIALIZATION, _) => StatusCode::CONFLICT,
         (SqlState::REQUEST_REUSED, _) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -8,6 +8,7 @@ use super::notice::{self, Severity};
 use super::startup;
 use super::types::{RowWriter, description, fields};
 use crate::server::reading::Reading;
+use crate::server::tls::Stream;
 use crate::session::{Notices, Outcome, Prepared, REPORTED, Session, TransactionStatus, reported_name};
 use crate::sql::split::Splitter;
 use datafusion::scalar::ScalarValue;
@@ -22,12 +23,11 @@ use polder_catalog::{Error, Position, Result, SqlState};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-pub(super) type Wire = Framed<TcpStream, Codec>;
+pub(super) type Wire = Framed<Stream, Codec>;
 
 /// Bytes that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
@@ -80,9 +80,9 @@ impl From<Broken> for Failed {
 }
 
 impl Connection {
-    pub(super) fn open(mut wire: Wire, server: Server) -> Self {
+    pub(super) fn open(mut wire: Wire, server: Server, user: Arc<str>) -> Self {
         wire.set_backpressure_boundary(GATHERED);
-        let session = Arc::new(server.engine.session());
+        let session = Arc::new(server.engine.session_of(user));
         let registered = server.cancels.register();
         Self {
             wire,

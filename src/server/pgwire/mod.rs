@@ -11,6 +11,7 @@ mod cancel;
 mod connection;
 mod copy;
 mod extended;
+mod log_in;
 mod message;
 mod notice;
 mod parameters;
@@ -18,7 +19,7 @@ mod startup;
 mod types;
 
 use crate::engine::Engine;
-use crate::server::Shutdown;
+use crate::server::{Door, Shutdown};
 use cancel::Cancels;
 use polder_catalog::Result;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ impl Default for PgOptions {
 struct Server {
     engine: Engine,
     options: PgOptions,
+    door: Door,
     shutdown: Shutdown,
     /// Where statements run.
     workers: Handle,
@@ -78,11 +80,12 @@ pub(crate) async fn serve(
     listener: TcpListener,
     engine: Engine,
     options: PgOptions,
+    door: Door,
     shutdown: Shutdown,
     workers: Handle,
 ) -> Result<()> {
     let places = Arc::new(Semaphore::new(options.connections));
-    let server = Server { engine, options, shutdown: shutdown.clone(), workers, cancels: Arc::default() };
+    let server = Server { engine, options, door, shutdown: shutdown.clone(), workers, cancels: Arc::default() };
     let connections = TaskTracker::new();
     loop {
         let accepted = async {

@@ -2,51 +2,118 @@
 
 use super::Server;
 use super::connection::{Connection, Wire};
+use super::log_in::log_in;
 use super::message::{Broken, Codec, Message, violation};
 use super::notice::{self, Severity};
+use crate::server::tls::{Stream, Tls};
 use futures::{SinkExt, StreamExt};
 use pgwire::messages::PgWireBackendMessage as Reply;
 use pgwire::messages::response::{GssEncResponse, SslResponse};
 use polder_catalog::{Error, Result, SqlState};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_util::codec::Framed;
+use tokio_util::either::Either;
 
 /// What may be asked before the start: TLS, and GSSAPI.
 const QUESTIONS_MAX: usize = 2;
 
 /// Serves one connection to its end.
 pub(super) async fn serve(stream: TcpStream, server: Server) {
-    let mut wire = Framed::new(stream, Codec::new(server.options.message_bytes));
-    let starting = tokio::time::timeout(server.options.patience, start(&mut wire, &server));
-    let parameters = tokio::select! {
-        started = starting => match started {
-            Ok(Ok(Some(parameters))) => parameters,
-            Ok(Ok(None)) | Err(_) => return,
-            Ok(Err(broken)) => return refuse(&mut wire, &broken).await,
-        },
+    let beginning = Beginning { wire: framed(Either::Left(stream), &server), is_secured: false };
+    let starting = tokio::time::timeout(server.options.patience, beginning.start(&server));
+    let started = tokio::select! {
+        started = starting => started,
         () = server.shutdown.draining() => return,
     };
-    let connection = Connection::open(wire, server);
-    connection.serve(&parameters).await;
+    if let Ok(Some(Started { wire, parameters, user })) = started {
+        Connection::open(wire, server, user).serve(&parameters).await;
+    }
 }
 
-/// The parameters of the start; None for a connection that wanted something else.
-async fn start(wire: &mut Wire, server: &Server) -> Result<Option<BTreeMap<String, String>>, Broken> {
-    for _ in 0..=QUESTIONS_MAX {
-        match wire.next().await.transpose()? {
-            Some(Message::Tls) => wire.send(Reply::SslResponse(SslResponse::Refuse)).await?,
-            Some(Message::Gss) => wire.send(Reply::GssEncResponse(GssEncResponse::Refuse)).await?,
-            Some(Message::Cancel { process, secret }) => {
-                server.cancels.cancel(process, secret);
-                return Ok(None);
+fn framed(stream: Stream, server: &Server) -> Wire {
+    Framed::new(stream, Codec::new(server.options.message_bytes))
+}
+
+/// A connection that says what it wants to be.
+struct Beginning {
+    wire: Wire,
+    is_secured: bool,
+}
+
+/// A connection that has begun.
+struct Started {
+    wire: Wire,
+    parameters: BTreeMap<String, String>,
+    user: Arc<str>,
+}
+
+/// What a connection wants next.
+enum Wanted {
+    Tls(Tls),
+    Start(BTreeMap<String, String>, Arc<str>),
+    /// It has been answered, or has gone.
+    Nothing,
+}
+
+impl Beginning {
+    /// None for a connection that wanted something else, or was refused.
+    async fn start(mut self, server: &Server) -> Option<Started> {
+        loop {
+            match self.wanted(server).await {
+                Ok(Wanted::Tls(tls)) => self = self.secure(&tls, server).await?,
+                Ok(Wanted::Start(parameters, user)) => return Some(Started { wire: self.wire, parameters, user }),
+                Ok(Wanted::Nothing) => return None,
+                Err(broken) => {
+                    refuse(&mut self.wire, &broken).await;
+                    return None;
+                }
             }
-            Some(Message::Startup(parameters)) => return Ok(Some(parameters)),
-            Some(other) => return Err(violation(format!("{other:?} before the start")).into()),
-            None => return Ok(None),
         }
     }
-    Err(violation("nothing but questions before the start").into())
+
+    async fn wanted(&mut self, server: &Server) -> Result<Wanted, Broken> {
+        for _ in 0..=QUESTIONS_MAX {
+            match self.wire.next().await.transpose()? {
+                Some(Message::Tls) if self.is_secured => return Err(violation("TLS was asked for under TLS").into()),
+                Some(Message::Tls) => match &server.door.tls {
+                    Some(tls) => {
+                        self.wire.send(Reply::SslResponse(SslResponse::Accept)).await?;
+                        return Ok(Wanted::Tls(tls.clone()));
+                    }
+                    None => self.wire.send(Reply::SslResponse(SslResponse::Refuse)).await?,
+                },
+                Some(Message::Gss) => self.wire.send(Reply::GssEncResponse(GssEncResponse::Refuse)).await?,
+                Some(Message::Cancel { process, secret }) => {
+                    server.cancels.cancel(process, secret);
+                    return Ok(Wanted::Nothing);
+                }
+                Some(Message::Startup(parameters)) => {
+                    if server.door.tls.is_some() && !self.is_secured {
+                        let error = Error::fix(SqlState::LOGIN, "connections without TLS are not taken");
+                        return Err(error.with_hint("connect with sslmode=require, or verify-full").into());
+                    }
+                    let user = log_in(&mut self.wire, server, &parameters).await?;
+                    return Ok(user.map_or(Wanted::Nothing, |user| Wanted::Start(parameters, user)));
+                }
+                Some(other) => return Err(violation(format!("{other:?} before the start")).into()),
+                None => return Ok(Wanted::Nothing),
+            }
+        }
+        Err(violation("nothing but questions before the start").into())
+    }
+
+    /// What came before TLS was not said under it, so there must be nothing (CVE-2021-23222).
+    async fn secure(self, tls: &Tls, server: &Server) -> Option<Self> {
+        let parts = self.wire.into_parts();
+        let Either::Left(stream) = parts.io else { return None };
+        if !parts.read_buf.is_empty() {
+            return None;
+        }
+        let stream = tls.accept(stream, "postgresql", server.options.patience).await.ok()?;
+        Some(Self { wire: framed(stream, server), is_secured: true })
+    }
 }
 
 async fn refuse(wire: &mut Wire, broken: &Broken) {

@@ -98,7 +98,10 @@ async fn serve(
     let (status, body) = answer(&head);
     heads.lock().expect("no panic").push(head);
     let length = body.len();
-    let answer = format!("HTTP/1.1 {status} Mock\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    // A redirect leads to what its body says.
+    let location = if status == 307 { format!("Location: {body}\r\n") } else { String::new() };
+    let answer =
+        format!("HTTP/1.1 {status} Mock\r\n{location}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
 }

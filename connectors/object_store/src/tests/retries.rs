@@ -1,5 +1,6 @@
 //! A server that fails now and then: the answer is right in the end, or there is one clear error.
 
+use super::mock::Mock;
 use super::proxy::{Fault, Proxy};
 use super::s3::Bucket;
 use super::*;
@@ -173,4 +174,20 @@ async fn a_statement_lists_a_level_once_and_the_next_one_anew() {
         assert_eq!(describe(&context()).await, 3);
         assert_eq!(listings(), statements);
     }
+}
+
+/// An answer that leads elsewhere is an error, and nobody is asked there: it would be with the catalog's signature, where nobody has
+/// allowed it to lead.
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    static ELSEWHERE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let elsewhere = Mock::http(|_| (200, "secret".to_string())).await;
+    ELSEWHERE.get_or_init(|| format!("http://{}/latest/meta-data", elsewhere.address()));
+    let server = Mock::http(|_| (307, ELSEWHERE.get().cloned().unwrap_or_default())).await;
+    let endpoint = format!("http://{}", server.address());
+    let options = [("location", "s3://bucket"), ("endpoint", &endpoint), ("credentials", "none"), ("retries", "0")];
+    let lake = attach(&options).await.unwrap();
+    query(&lake, &context(), "public", "t", "SELECT a FROM t").await.unwrap_err();
+    assert!(!server.requests().is_empty());
+    assert_eq!(elsewhere.requests(), Vec::<String>::new());
 }
