@@ -1,5 +1,6 @@
 //! The engine: opens the data directory, attaches catalogs, hands out sessions.
 
+use crate::activity::Activity;
 use crate::catalogs::{Attached, Catalogs, Origin, POLDER};
 use crate::checkpoint::{self, Checkpoints, RECORDS};
 use crate::commit::Commit;
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) config: Config,
     pub(crate) env: Env,
+    pub(crate) activity: Arc<Activity>,
     pub(crate) local_files: bool,
     pub(crate) runtime: Arc<RuntimeEnv>,
     /// The state that every query starts from: functions, rules and configuration, without tables.
@@ -163,6 +165,7 @@ impl EngineBuilder {
             registry,
             config: self.config,
             env: Env::system(),
+            activity: Arc::default(),
             local_files: self.local_files,
             runtime,
             template,

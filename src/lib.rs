@@ -25,6 +25,8 @@ mod render;
 mod session;
 pub mod sql;
 mod execute;
+mod activity;
+mod histogram;
 mod plan;
 mod engine;
 mod catalogs;

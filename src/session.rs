@@ -21,9 +21,10 @@ pub use rows::{Notices, Progress, Rows, SourceProgress};
 pub(crate) use settings::{SPECS as SETTINGS, Settings};
 pub(crate) use transaction::{COMMIT, Change, Transaction};
 
+use crate::activity::{Origin, Protocol, Running, TEXT_BYTES};
 use crate::engine::Engine;
 use crate::requests::Request;
-use crate::sql::{InTransaction, Statement};
+use crate::sql::{InTransaction, Shown, Statement};
 use crate::{execute, sql};
 use arrow::record_batch::RecordBatch;
 use datafusion::scalar::ScalarValue;
@@ -38,6 +39,7 @@ pub(crate) const USER: &str = "local";
 #[derive(Debug)]
 pub struct Session {
     pub(crate) engine: Engine,
+    protocol: Protocol,
     settings: Mutex<Arc<Settings>>,
     transaction: Mutex<Option<Transaction>>,
     /// What was read and written so far.
@@ -77,13 +79,19 @@ impl Session {
     }
 
     pub(crate) fn new(engine: Engine) -> Self {
-        let settings = Mutex::new(Arc::new(Settings::new(&engine.0.config)));
-        Self { engine, settings, transaction: Mutex::default(), position: Mutex::default() }
+        let settings = Arc::new(Settings::new(&engine.0.config));
+        Self::with_settings(engine, settings)
     }
 
     /// A session with the settings of another.
     pub(crate) fn with_settings(engine: Engine, settings: Arc<Settings>) -> Self {
-        Self { engine, settings: Mutex::new(settings), transaction: Mutex::default(), position: Mutex::default() }
+        let (settings, protocol) = (Mutex::new(settings), Protocol::Local);
+        Self { engine, protocol, settings, transaction: Mutex::default(), position: Mutex::default() }
+    }
+
+    /// The same for a client that came by a protocol.
+    pub(crate) fn over(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
     }
 
     /// Runs exactly one statement. Rows are read as they are asked for; dropping the future or the rows cancels the work
@@ -92,15 +100,24 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the statement, a name in it, or a source. Errors of single rows come from [`Rows::next`].
     pub async fn run(&self, sql: &str) -> Result<Outcome> {
-        let statement = match sql::parse(sql) {
-            Ok(statement) => statement,
-            Err(error) => return Err(self.failed(error)),
+        let running = self.enter(Arc::new(Shown::of(sql, TEXT_BYTES)));
+        let run = async {
+            let statement = sql::parse(sql).map_err(|error| self.failed(error))?;
+            let words = Words { sql, values: &[] };
+            let request = self.take_request(&statement, words)?;
+            let (kind, writes) = (statement.in_transaction(), statement.writes());
+            let run = Box::pin(self.run_statement(statement, request));
+            self.guarded(kind, writes, words, run).await
         };
-        let words = Words { sql, values: &[] };
-        let request = self.take_request(&statement, words)?;
-        let (kind, writes) = (statement.in_transaction(), statement.writes());
-        let run = Box::pin(self.run_statement(statement, request));
-        self.guarded(kind, writes, words, run).await
+        watched(running, run).await
+    }
+
+    /// A statement begins.
+    fn enter(&self, shown: Arc<Shown>) -> Running {
+        let engine = &self.engine.0;
+        let application = self.settings().value("application_name");
+        let origin = Origin { user: USER.into(), protocol: self.protocol, application };
+        engine.activity.begin(&engine.env, origin, shown)
     }
 
     async fn run_statement(&self, statement: Statement, request: Option<Request>) -> Result<Outcome> {
@@ -243,6 +260,22 @@ impl Session {
         change(&mut changed)?;
         *settings = Arc::new(changed);
         Ok(())
+    }
+}
+
+/// Runs a statement and notes its end; of rows, that is their end.
+async fn watched(running: Running, run: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
+    match running.run(run).await {
+        Ok(Outcome::Rows(rows)) => Ok(Outcome::Rows(rows.watched(running))),
+        Ok(Outcome::CopyIn(copy)) => Ok(Outcome::CopyIn(copy.watched(running))),
+        Ok(Outcome::Done(tag)) => {
+            running.done();
+            Ok(Outcome::Done(tag))
+        }
+        Err(error) => {
+            running.failed(&error);
+            Err(error)
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod cut;
 mod define;
 mod describe;
 mod index;
+mod operation;
 mod past;
 mod patience;
 mod procedure;
@@ -92,6 +93,10 @@ pub(crate) async fn statement(session: &Session, statement: Statement, request: 
         Statement::Begin { read_only } => Box::pin(transaction::begin(session, read_only)).await,
         Statement::Commit => Box::pin(transaction::commit(session)).await,
         Statement::Rollback => transaction::rollback(session),
+        Statement::KillQuery { id } => {
+            session.engine.0.activity.kill(&id)?;
+            Ok(Outcome::Done("KILL QUERY".to_string()))
+        }
         Statement::WaitFor { request } => wait::wait_for(session, &request).await,
         Statement::ShowPosition => Ok(show::position(session)),
         Statement::ShowCatalogs => show::catalogs(session),

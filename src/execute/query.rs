@@ -1,5 +1,6 @@
 //! SELECT and EXPLAIN: resolve, plan, run.
 
+use crate::activity;
 use crate::catalogs::POLDER;
 use crate::execute::{cut, show};
 use crate::plan::explain::Explanation;
@@ -91,9 +92,15 @@ fn position_of(session: &Session, context: &ReadContext) -> Position {
 pub(super) fn context(session: &Session) -> ReadContext {
     let engine = &session.engine.0;
     let settings = session.settings();
-    let query = QueryId(engine.env.next_query().into());
+    let statement = activity::current();
+    let query = match &statement {
+        Some(statement) => Arc::clone(&statement.id),
+        None => engine.env.next_query().into(),
+    };
+    let cancellation = statement.map(|statement| statement.cancellation().child_token()).unwrap_or_default();
     let principal = Principal(USER.into());
-    let context = ReadContext::builder(query, principal)
+    let context = ReadContext::builder(QueryId(query), principal)
+        .cancellation(cancellation)
         .deadline(settings.statement_timeout().map(|timeout| Instant::now() + timeout))
         .memory(Arc::clone(&engine.runtime.memory_pool))
         .partitions(engine.template.config().target_partitions())

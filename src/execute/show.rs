@@ -4,8 +4,8 @@ use crate::catalogs::{Catalogs, Origin, POLDER, PUBLIC, SYSTEM};
 use crate::commit::Ledger;
 use crate::definitions::{TableDefinition, dataset_id};
 use crate::engine::Inner;
-use crate::execute::query;
 use crate::execute::resolve::{Resolver, reference};
+use crate::execute::{operation, query};
 use crate::follow::Progress;
 use crate::home::name_of;
 use crate::requests::Told;
@@ -278,7 +278,7 @@ pub(super) fn setting(session: &Session, name: &str) -> Result<Outcome> {
 }
 
 const SYSTEM_TABLES: &[&str] =
-    &["catalogs", "datasets", "dead_letters", "freshness", "log_shards", "procedures", "requests", "views"];
+    &["catalogs", "datasets", "dead_letters", "freshness", "log_shards", "procedures", "queries", "requests", "views"];
 
 /// How far each catalog that follows the log is.
 fn freshness_lines(engine: &Inner) -> Vec<Line<4>> {
@@ -448,6 +448,7 @@ pub(super) async fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str
         "requests" => {
             batch(&["request_id", "user", "state", "outcome", "position", "committed_at"], request_lines(engine).await?)
         }
+        "queries" => operation::queries(engine),
         "procedures" => batch(&["schema", "procedure", "parameters", "definition"], procedure_lines(catalogs)),
         "dead_letters" => batch(
             &["position", "origin", "statement", "arguments", "request_id", "sqlstate", "reason", "at"],

@@ -47,18 +47,19 @@ fn every_module_says_what_it_is_for() {
 
 /// What each module of `src` may use. `sql` is pure; `plan` knows nothing of execution; the command line and the shell
 /// see an engine and its sessions, as any other client.
-const MAY_USE: [(&str, &[&str]); 27] = [
+const MAY_USE: [(&str, &[&str]); 29] = [
     ("main", &[]),
     ("cli", &["commit", "config", "demo", "engine", "render", "repl", "server", "session", "sql"]),
     ("demo", &["cli", "engine", "render", "repl", "session", "sql"]),
     ("repl", &["cli", "engine", "render", "session", "sql"]),
-    ("server", &["engine", "render", "session", "sql"]),
+    ("server", &["activity", "engine", "render", "session", "sql"]),
     ("render", &[]),
-    ("session", &["config", "definitions", "engine", "execute", "requests", "sql"]),
+    ("session", &["activity", "config", "definitions", "engine", "execute", "requests", "sql"]),
     ("sql", &[]),
     (
         "execute",
         &[
+            "activity",
             "catalogs",
             "commit",
             "definitions",
@@ -73,10 +74,13 @@ const MAY_USE: [(&str, &[&str]); 27] = [
             "sql",
         ],
     ),
+    ("activity", &["env", "histogram", "session", "sql"]),
+    ("histogram", &[]),
     ("plan", &["catalogs", "config", "engine", "session", "sql"]),
     (
         "engine",
         &[
+            "activity",
             "catalogs",
             "checkpoint",
             "commit",

@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::status::status;
+use crate::activity::Protocol;
 use crate::session::Session;
 use polder_catalog::{Error, Position, Result, SqlState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +40,7 @@ impl Call {
         let session_id = bearer(metadata).or_else(|| cookie(metadata)).map(str::to_string);
         let session = match &session_id {
             Some(id) => server.sessions.get(id.as_bytes()).map_err(|_| expired())?,
-            None => Arc::new(server.engine.session()),
+            None => Arc::new(server.engine.session().over(Protocol::Flight)),
         };
         for (header, setting) in SETTINGS {
             if let Some(value) = metadata.get(header) {

@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::call::Call;
+use crate::activity::Protocol;
 use crate::session::{Outcome, Session};
 use arrow_flight::sql::EndTransaction;
 use bytes::Bytes;
@@ -19,7 +20,7 @@ pub(super) struct Transaction {
 impl Server {
     /// Promises a transaction; its id. It has the settings of the session that it was begun in.
     pub(super) fn begin(&self, call: &Call) -> Result<Bytes> {
-        let session = Session::with_settings(self.engine.clone(), call.session.settings());
+        let session = Session::with_settings(self.engine.clone(), call.session.settings()).over(Protocol::Flight);
         // It serves this transaction, and nothing after it.
         call.session.take_request_id()?;
         let transaction = Transaction { session: Arc::new(session), begun: OnceCell::new() };

@@ -51,7 +51,8 @@ impl Statement {
                 .with_hint(r#"send {"sql": "SELECT $1", "params": [1]}"#)
         })?;
         let parameters = body.params.iter().map(parameter).collect::<Result<_>>()?;
-        let named = [(IDEMPOTENCY_KEY, "request_id"), (READ_AFTER, "read_after")];
+        let named =
+            [(IDEMPOTENCY_KEY, "request_id"), (READ_AFTER, "read_after"), (header::USER_AGENT, "application_name")];
         let mut settings = Vec::new();
         for (header, setting) in named {
             if let Some(value) = headers.get(&header) {

@@ -7,6 +7,7 @@ use super::message::{Broken, Codec, Formats, Message, violation};
 use super::notice::{self, Severity};
 use super::startup;
 use super::types::{RowWriter, description, fields};
+use crate::activity::Protocol;
 use crate::server::reading::Reading;
 use crate::session::{Notices, Outcome, Prepared, REPORTED, Session, TransactionStatus, reported_name};
 use crate::sql::split::Splitter;
@@ -82,7 +83,7 @@ impl From<Broken> for Failed {
 impl Connection {
     pub(super) fn open(mut wire: Wire, server: Server) -> Self {
         wire.set_backpressure_boundary(GATHERED);
-        let session = Arc::new(server.engine.session());
+        let session = Arc::new(server.engine.session().over(Protocol::Pgwire));
         let registered = server.cancels.register();
         Self {
             wire,
@@ -218,9 +219,18 @@ impl Connection {
         cancel: &CancellationToken,
     ) -> Result<Outcome, Failed> {
         let (session, prepared) = (Arc::clone(&self.session), Arc::clone(prepared));
-        let running = self.server.workers.spawn(async move { session.run_prepared(&prepared, &values).await });
+        let begun = session.begin(&prepared);
+        let killed = begun.killed();
+        let running = self.server.workers.spawn(async move { session.run_begun(begun, &prepared, &values).await });
         let running = AbortOnDropHandle::new(running);
-        let outcome = self.hearing(running, cancel).await?;
+        let ended = async {
+            tokio::select! {
+                biased;
+                error = killed.heard() => Ok(Err(error)),
+                outcome = running => outcome,
+            }
+        };
+        let outcome = self.hearing(ended, cancel).await?;
         Ok(outcome.map_err(|error| Error::report("the statement ended in a panic").with_source(error))??)
     }
 
