@@ -4,7 +4,7 @@
 //! KILL QUERY ends it from anywhere: its task hears it wherever it waits, and who serves its client hears it beside the task,
 //! which may compute and hear nothing.
 
-use crate::env::{Env, Stopwatch};
+use crate::env::{Env, Stopwatch, now_micros};
 use crate::histogram::Histogram;
 use crate::session::{Progress, SourceProgress};
 use crate::sql::Shown;
@@ -192,7 +192,7 @@ impl Activity {
             id: env.next_query().into(),
             origin,
             shown,
-            started_micros: env.now_micros(),
+            started_micros: now_micros(),
             watch: env.stopwatch(),
             killed: CancellationToken::new(),
             rows: AtomicU64::new(0),

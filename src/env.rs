@@ -24,18 +24,18 @@ impl Env {
         format!("{:08x}-{number}", self.instance as u32)
     }
 
-    /// The time of day, in microseconds since 1970.
-    pub(crate) fn now_micros(&self) -> i64 {
-        #[expect(clippy::disallowed_methods, reason = "this is the door")]
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-    }
-
     /// Starts measuring a span of time.
     pub(crate) fn stopwatch(&self) -> Stopwatch {
         #[expect(clippy::disallowed_methods, reason = "this is the door")]
         Stopwatch(Instant::now())
     }
+}
+
+/// The time of day, in microseconds since 1970.
+pub(crate) fn now_micros() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// A started clock.

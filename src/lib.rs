@@ -30,6 +30,7 @@ mod histogram;
 mod plan;
 mod engine;
 mod catalogs;
+mod sources;
 mod follow;
 mod checkpoint;
 mod effects;

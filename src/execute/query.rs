@@ -105,6 +105,7 @@ pub(super) fn context(session: &Session) -> ReadContext {
         .memory(Arc::clone(&engine.runtime.memory_pool))
         .partitions(engine.template.config().target_partitions())
         .pushdown(settings.pushdown())
+        .observer(engine.catalogs())
         .build();
     if let Some(view) = session.view() {
         engine.commit.own().read(&context, &view);

@@ -277,8 +277,18 @@ pub(super) fn setting(session: &Session, name: &str) -> Result<Outcome> {
     })
 }
 
-const SYSTEM_TABLES: &[&str] =
-    &["catalogs", "datasets", "dead_letters", "freshness", "log_shards", "procedures", "queries", "requests", "views"];
+const SYSTEM_TABLES: &[&str] = &[
+    "catalogs",
+    "datasets",
+    "dead_letters",
+    "freshness",
+    "log_shards",
+    "procedures",
+    "queries",
+    "requests",
+    "sources",
+    "views",
+];
 
 /// How far each catalog that follows the log is.
 fn freshness_lines(engine: &Inner) -> Vec<Line<4>> {
@@ -449,6 +459,7 @@ pub(super) async fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str
             batch(&["request_id", "user", "state", "outcome", "position", "committed_at"], request_lines(engine).await?)
         }
         "queries" => operation::queries(engine),
+        "sources" => operation::sources(catalogs),
         "procedures" => batch(&["schema", "procedure", "parameters", "definition"], procedure_lines(catalogs)),
         "dead_letters" => batch(
             &["position", "origin", "statement", "arguments", "request_id", "sqlstate", "reason", "at"],

@@ -47,7 +47,7 @@ fn every_module_says_what_it_is_for() {
 
 /// What each module of `src` may use. `sql` is pure; `plan` knows nothing of execution; the command line and the shell
 /// see an engine and its sessions, as any other client.
-const MAY_USE: [(&str, &[&str]); 29] = [
+const MAY_USE: [(&str, &[&str]); 30] = [
     ("main", &[]),
     ("cli", &["commit", "config", "demo", "engine", "render", "repl", "server", "session", "sql"]),
     ("demo", &["cli", "engine", "render", "repl", "session", "sql"]),
@@ -66,11 +66,13 @@ const MAY_USE: [(&str, &[&str]); 29] = [
             "effects",
             "engine",
             "follow",
+            "histogram",
             "home",
             "plan",
             "requests",
             "run",
             "session",
+            "sources",
             "sql",
         ],
     ),
@@ -98,7 +100,8 @@ const MAY_USE: [(&str, &[&str]); 29] = [
             "session",
         ],
     ),
-    ("catalogs", &["definitions", "sql"]),
+    ("catalogs", &["definitions", "sources", "sql"]),
+    ("sources", &["env", "histogram"]),
     ("follow", &["catalogs", "commit", "definitions", "effects", "epoch", "requests"]),
     ("run", &["commit", "effects", "engine", "execute"]),
     ("retain", &["engine"]),
