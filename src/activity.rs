@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How many statements that have ended are known.
@@ -45,10 +46,6 @@ impl Protocol {
             Self::Flight => "flight",
             Self::Pgwire => "pgwire",
         }
-    }
-
-    pub(crate) fn is_served(self) -> bool {
-        self != Self::Local
     }
 }
 
@@ -116,6 +113,8 @@ pub(crate) struct Origin {
     pub(crate) protocol: Protocol,
     /// What the client calls itself.
     pub(crate) application: String,
+    /// How long it may run.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// One statement.
@@ -128,6 +127,7 @@ pub(crate) struct Entry {
     pub(crate) started_micros: i64,
     watch: Stopwatch,
     killed: CancellationToken,
+    deadline: Option<Instant>,
     rows: AtomicU64,
     bytes: AtomicU64,
     progress: Mutex<Option<Progress>>,
@@ -190,6 +190,7 @@ impl Activity {
         let entry = Arc::new(Entry {
             number: statements.last,
             id: env.next_query().into(),
+            deadline: origin.timeout.map(|timeout| Instant::now() + timeout),
             origin,
             shown,
             started_micros: now_micros(),
@@ -201,7 +202,7 @@ impl Activity {
             end: OnceLock::new(),
         });
         statements.running.insert(entry.number, Arc::clone(&entry));
-        Running { activity: Arc::clone(self), entry }
+        Running { activity: Arc::clone(self), entry, bytes_max: None }
     }
 
     /// All that run, then those that have ended lately; the newest first.
@@ -283,9 +284,16 @@ impl Drop for Connected {
 pub(crate) struct Running {
     activity: Arc<Activity>,
     entry: Arc<Entry>,
+    bytes_max: Option<u64>,
 }
 
 impl Running {
+    /// The same with a limit of what its client is given.
+    pub(crate) fn limited(mut self, bytes_max: Option<u64>) -> Self {
+        self.bytes_max = bytes_max;
+        self
+    }
+
     /// Runs what the statement does: what is asked for on its way knows whose it is.
     ///
     /// # Errors
@@ -315,14 +323,25 @@ impl Running {
         *lock(&self.entry.progress) = Some(progress);
     }
 
-    /// Counts rows that the client gets; how many bytes it has got so far.
-    pub(crate) fn gave(&self, batch: &RecordBatch) -> u64 {
+    /// Counts rows that the client gets.
+    ///
+    /// # Errors
+    /// 53400 if they are too many.
+    pub(crate) fn gives(&self, batch: &RecordBatch) -> Result<()> {
         let (rows, bytes) = (batch.num_rows() as u64, bytes_of(batch));
         self.entry.rows.fetch_add(rows, Ordering::Relaxed);
         let totals = self.activity.totals(self.entry.origin.protocol);
         totals.rows.fetch_add(rows, Ordering::Relaxed);
         totals.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.entry.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes
+        let bytes = self.entry.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        match self.bytes_max.filter(|bytes_max| bytes > *bytes_max) {
+            None => Ok(()),
+            Some(bytes_max) => {
+                Err(Error::fix(SqlState::CONFIGURED, format!("the result is greater than {bytes_max} bytes")).with_hint(
+                    "ask for less, by a condition, a LIMIT or an aggregate; the server's result_limit says how much may be had",
+                ))
+            }
+        }
     }
 
     pub(crate) fn done(self) {
@@ -347,7 +366,10 @@ fn bytes_of(batch: &RecordBatch) -> u64 {
     batch.columns().iter().map(bytes).sum()
 }
 
-/// Tells when a statement is killed.
+/// After its time a statement ends by itself, unless it computes without giving way; so much later its client is told all the same.
+const LATE: Duration = Duration::from_millis(500);
+
+/// Tells when a statement is killed, or computes beyond its time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Killed(Option<Arc<Entry>>);
 
@@ -356,8 +378,16 @@ impl Killed {
     pub(crate) async fn heard(&self) -> Error {
         match &self.0 {
             Some(entry) => {
-                entry.killed.cancelled().await;
-                entry.was_killed()
+                let late = async {
+                    match entry.deadline {
+                        Some(deadline) => tokio::time::sleep_until(deadline + LATE).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = entry.killed.cancelled() => entry.was_killed(),
+                    () = late => Error::out_of_time(),
+                }
             }
             None => std::future::pending().await,
         }
@@ -383,7 +413,7 @@ mod tests {
     use super::*;
 
     fn begin(activity: &Arc<Activity>, env: &Env) -> Running {
-        let origin = Origin { user: "ada".into(), protocol: Protocol::Http, application: String::new() };
+        let origin = Origin { user: "ada".into(), protocol: Protocol::Http, application: String::new(), timeout: None };
         activity.begin(env, origin, Arc::new(Shown::of("SELECT 1", TEXT_BYTES)))
     }
 

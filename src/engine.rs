@@ -4,7 +4,7 @@ use crate::activity::Activity;
 use crate::catalogs::{Attached, Catalogs, Origin, POLDER};
 use crate::checkpoint::{self, Checkpoints, RECORDS};
 use crate::commit::Commit;
-use crate::config::Config;
+use crate::config::{Config, ServerConfig};
 use crate::connectors;
 use crate::definitions::{DefinitionStore, TableDefinition};
 use crate::effects::Effects;
@@ -111,6 +111,16 @@ impl EngineBuilder {
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
+    }
+
+    /// Changes the limits of what is served.
+    ///
+    /// # Errors
+    /// 22023 for one that means nothing.
+    pub(crate) fn server_limits(mut self, change: impl FnOnce(&mut ServerConfig)) -> Result<Self> {
+        change(&mut self.config.server);
+        self.config.server.check()?;
+        Ok(self)
     }
 
     /// How the log is opened, on another disk perhaps.
@@ -225,6 +235,11 @@ impl Engine {
     /// Whether the data directory goes with the engine.
     pub fn is_ephemeral(&self) -> bool {
         self.0.temporary.is_some()
+    }
+
+    /// Connections that one listener serves at once.
+    pub(crate) fn connections_max(&self) -> usize {
+        self.0.config.server.connections()
     }
 
     /// Stops what follows the log, and closes what is open at the sources.

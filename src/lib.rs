@@ -27,6 +27,8 @@ pub mod sql;
 mod execute;
 mod activity;
 mod histogram;
+mod memory;
+mod metrics;
 mod plan;
 mod engine;
 mod catalogs;

@@ -23,10 +23,12 @@ pub(crate) use transaction::{COMMIT, Change, Transaction};
 
 use crate::activity::{Origin, Protocol, Running, TEXT_BYTES};
 use crate::engine::Engine;
+use crate::memory::QueryMemory;
 use crate::requests::Request;
 use crate::sql::{InTransaction, Shown, Statement};
 use crate::{execute, sql};
 use arrow::record_batch::RecordBatch;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::scalar::ScalarValue;
 use polder_catalog::{Error, Position, Result, SqlState};
 use polder_rows::View;
@@ -79,7 +81,7 @@ impl Session {
     }
 
     pub(crate) fn new(engine: Engine) -> Self {
-        let settings = Arc::new(Settings::new(&engine.0.config));
+        let settings = Arc::new(Settings::new(&engine.0.config, false));
         Self::with_settings(engine, settings)
     }
 
@@ -89,9 +91,24 @@ impl Session {
         Self { engine, protocol, settings, transaction: Mutex::default(), position: Mutex::default() }
     }
 
-    /// The same for a client that came by a protocol.
-    pub(crate) fn over(self, protocol: Protocol) -> Self {
-        Self { protocol, ..self }
+    /// A new one for a client that is served over a protocol: its statements have limits.
+    pub(crate) fn served(engine: Engine, protocol: Protocol) -> Self {
+        let settings = Arc::new(Settings::new(&engine.0.config, true));
+        Self { protocol, ..Self::with_settings(engine, settings) }
+    }
+
+    /// A new one for the client of another, with its settings.
+    pub(crate) fn another(&self) -> Self {
+        Self { protocol: self.protocol, ..Self::with_settings(self.engine.clone(), self.settings()) }
+    }
+
+    /// The memory of one statement.
+    pub(crate) fn memory(&self) -> Arc<dyn MemoryPool> {
+        let engine = &self.engine.0;
+        match self.protocol {
+            Protocol::Local => Arc::clone(&engine.runtime.memory_pool),
+            _ => QueryMemory::of(&engine.runtime.memory_pool, engine.config.server.query_memory_percent()),
+        }
     }
 
     /// Runs exactly one statement. Rows are read as they are asked for; dropping the future or the rows cancels the work
@@ -115,9 +132,15 @@ impl Session {
     /// A statement begins.
     fn enter(&self, shown: Arc<Shown>) -> Running {
         let engine = &self.engine.0;
-        let application = self.settings().value("application_name");
-        let origin = Origin { user: USER.into(), protocol: self.protocol, application };
-        engine.activity.begin(&engine.env, origin, shown)
+        let settings = self.settings();
+        let (application, timeout) = (settings.value("application_name"), settings.statement_timeout());
+        let origin = Origin { user: USER.into(), protocol: self.protocol, application, timeout };
+        let bytes_max = match self.protocol {
+            Protocol::Local => None,
+            // It was checked when the configuration was read.
+            _ => engine.config.server.result_bytes().unwrap_or_default(),
+        };
+        engine.activity.begin(&engine.env, origin, shown).limited(bytes_max)
     }
 
     async fn run_statement(&self, statement: Statement, request: Option<Request>) -> Result<Outcome> {

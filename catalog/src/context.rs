@@ -1,6 +1,6 @@
 //! The context of a read: on whose behalf, under which snapshot, until when.
 
-use crate::{CatalogName, Error, Observer, Result, SqlState};
+use crate::{CatalogName, Error, Observer, Result};
 use datafusion_execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -139,7 +139,7 @@ impl ReadContext {
             return Err(Error::cancelled());
         }
         if self.0.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(out_of_time());
+            return Err(Error::out_of_time());
         }
         Ok(())
     }
@@ -154,14 +154,9 @@ impl ReadContext {
         };
         tokio::select! {
             () = self.0.cancellation.cancelled() => Error::cancelled(),
-            () = out_of_time => self::out_of_time(),
+            () = out_of_time => Error::out_of_time(),
         }
     }
-}
-
-fn out_of_time() -> Error {
-    Error::retry(SqlState::CANCELLED, "the query ran longer than its statement timeout")
-        .with_hint("raise it with SET statement_timeout = '5m'")
 }
 
 impl fmt::Debug for ReadContext {

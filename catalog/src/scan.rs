@@ -272,7 +272,7 @@ impl Drop for TellPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Nobody may be left to hear it.
-            let _ = self.0.blocking_send(Err(crate::Error::report("the thread that reads the rows panicked")));
+            let _ = self.0.blocking_send(Err(Error::report("the thread that reads the rows panicked")));
         }
     }
 }

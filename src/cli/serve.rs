@@ -1,5 +1,6 @@
 //! `polder serve`: the engine for clients elsewhere.
 
+use crate::cli::limits::Limits;
 use crate::cli::{EngineArguments, Interrupt};
 use crate::engine::{Engine, EngineBuilder};
 use crate::server::{FlightOptions, HttpOptions, PgOptions, Shutdown, serve_flight, serve_http, serve_pgwire};
@@ -24,6 +25,8 @@ pub(super) struct Arguments {
     /// Where PostgreSQL's protocol is served; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5433")]
     pg: String,
+    #[command(flatten)]
+    limits: Limits,
     /// Serves beyond loopback although nobody has to log in: whoever reaches the port may do everything.
     #[arg(long)]
     without_login: bool,
@@ -39,7 +42,8 @@ pub(super) fn run(runtime: &Runtime, builder: EngineBuilder, arguments: &Argumen
     // First the ports: a wrong address should not have opened anything.
     let listeners = connections.block_on(Listeners::bind(arguments))?;
     // Files of this machine are for who sits at it.
-    let engine = runtime.block_on(arguments.engine.apply(builder)?.allow_local_files(false).open())?;
+    let engine =
+        runtime.block_on(arguments.limits.apply(arguments.engine.apply(builder)?)?.allow_local_files(false).open())?;
     let serving = serve(engine, listeners, arguments, &interrupt, runtime.handle().clone());
     let served = connections.block_on(Box::pin(serving));
     connections.shutdown_background();
@@ -104,9 +108,13 @@ async fn serve(
     announce(&engine, &listeners, arguments.without_login)?;
     let shutdown = Shutdown::default();
     let Listeners { http, flight, pg } = listeners;
-    let http = serve_http(http, engine.clone(), HttpOptions::default(), shutdown.clone(), workers.clone());
-    let flight = serve_flight(flight, engine.clone(), FlightOptions::default(), shutdown.clone(), workers.clone());
-    let pg = serve_pgwire(pg, engine.clone(), PgOptions::default(), shutdown.clone(), workers);
+    let connections = engine.connections_max();
+    let of_http = HttpOptions { connections, ..HttpOptions::default() };
+    let of_flight = FlightOptions { connections, ..FlightOptions::default() };
+    let of_pg = PgOptions { connections, ..PgOptions::default() };
+    let http = serve_http(http, engine.clone(), of_http, shutdown.clone(), workers.clone());
+    let flight = serve_flight(flight, engine.clone(), of_flight, shutdown.clone(), workers.clone());
+    let pg = serve_pgwire(pg, engine.clone(), of_pg, shutdown.clone(), workers);
     let mut serving = tokio::spawn(async { tokio::try_join!(http, flight, pg).map(|_| ()) });
     let ended = tokio::select! {
         ended = &mut serving => ended,

@@ -22,7 +22,7 @@ pub(super) async fn run(session: &Session, query: &Query) -> Result<Outcome> {
     let progress = Progress::of(&planned.physical, &sources);
     let position = position_of(session, &context);
     session.reached(&position);
-    let stream = execute_stream(planned.physical, planned.state.task_ctx()).map_err(Error::from_datafusion)?;
+    let stream = execute_stream(Arc::clone(&planned.physical), planned.task()).map_err(Error::from_datafusion)?;
     guard.disarm();
     Ok(Outcome::Rows(Rows::running(stream, context, progress).reflecting(position)))
 }
@@ -41,7 +41,7 @@ pub(super) async fn explain(session: &Session, query: &Query, analyze: bool, ver
     };
     if analyze {
         let stopwatch = session.engine.0.env.stopwatch();
-        let rows = execute_stream(Arc::clone(&planned.physical), planned.state.task_ctx());
+        let rows = execute_stream(Arc::clone(&planned.physical), planned.task());
         let mut rows = rows.map_err(Error::from_datafusion)?;
         loop {
             tokio::select! {
@@ -102,7 +102,7 @@ pub(super) fn context(session: &Session) -> ReadContext {
     let context = ReadContext::builder(QueryId(query), principal)
         .cancellation(cancellation)
         .deadline(settings.statement_timeout().map(|timeout| Instant::now() + timeout))
-        .memory(Arc::clone(&engine.runtime.memory_pool))
+        .memory(session.memory())
         .partitions(engine.template.config().target_partitions())
         .pushdown(settings.pushdown())
         .observer(engine.catalogs())

@@ -68,11 +68,14 @@ impl Rows {
 
     /// The next rows; `None` after the last. After an error there are none, and those before it are not the whole result.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let next = self.pull().await;
+        let mut next = self.pull().await;
         let Some(running) = &self.running else { return next };
         match &next {
             Ok(Some(batch)) => {
-                running.gave(batch);
+                if let Err(error) = running.gives(batch) {
+                    self.cancel();
+                    next = Err(error);
+                }
             }
             Ok(None) => self.running.take().into_iter().for_each(Running::done),
             Err(_) => {}

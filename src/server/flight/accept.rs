@@ -2,6 +2,7 @@
 
 use super::service::Flight;
 use super::{FlightOptions, Server};
+use crate::activity::{Activity, Connected as Counted, Protocol};
 use crate::engine::Engine;
 use crate::server::Shutdown;
 use arrow_flight::flight_service_server::FlightServiceServer;
@@ -41,6 +42,7 @@ pub(crate) async fn serve(
     shutdown: Shutdown,
     workers: Handle,
 ) -> Result<()> {
+    let activity = Arc::clone(&engine.0.activity);
     let server = Arc::new(Server::new(engine, &options, shutdown.clone(), workers)?);
     let _sweeping = AbortOnDropHandle::new(tokio::spawn(sweep(Arc::clone(&server))));
     let service = FlightServiceServer::new(Flight::new(server))
@@ -50,7 +52,10 @@ pub(crate) async fn serve(
         .max_concurrent_streams(CALLS)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .add_service(service)
-        .serve_with_incoming_shutdown(connections(listener, options), async move { shutdown.draining().await })
+        .serve_with_incoming_shutdown(
+            connections(listener, options, activity),
+            async move { shutdown.draining().await },
+        )
         .await
         .map_err(|error| Error::new(Kind::Retry, SqlState::IO, "could not serve Flight SQL").with_source(error))
 }
@@ -63,12 +68,17 @@ async fn sweep(server: Arc<Server>) {
 }
 
 /// The connections that come, as many at once as there are places.
-fn connections(listener: TcpListener, options: FlightOptions) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Arc::new(Semaphore::new(options.connections));
-    futures::stream::unfold((listener, places, options.patience), |(listener, places, patience)| async move {
+fn connections(
+    listener: TcpListener,
+    options: FlightOptions,
+    activity: Arc<Activity>,
+) -> impl Stream<Item = io::Result<Connection>> {
+    let (places, patience) = (Arc::new(Semaphore::new(options.connections)), options.patience);
+    futures::stream::unfold((listener, places, activity), move |(listener, places, activity)| async move {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         let stream = accept(&listener).await;
-        Some((Ok(Connection::new(stream, place, patience)), (listener, places, patience)))
+        let counted = activity.connect(Protocol::Flight);
+        Some((Ok(Connection::new(stream, (place, counted), patience)), (listener, places, activity)))
     })
 }
 
@@ -97,11 +107,13 @@ struct Connection {
     /// Until the client has spoken.
     patience: Option<Pin<Box<Sleep>>>,
     read: usize,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
+type Place = (OwnedSemaphorePermit, Counted);
+
 impl Connection {
-    fn new(stream: TcpStream, place: OwnedSemaphorePermit, patience: Duration) -> Self {
+    fn new(stream: TcpStream, place: Place, patience: Duration) -> Self {
         Self { stream, patience: Some(Box::pin(tokio::time::sleep(patience))), read: 0, _place: place }
     }
 }

@@ -14,7 +14,8 @@ const COOKIE: &str = "arrow_flight_session_id";
 /// The token of what was read or written.
 const POSITION: &str = "polder-position";
 /// What a client may say of each call, and the setting that it is.
-const SETTINGS: [(&str, &str); 2] = [("polder-read-after", "read_after"), ("polder-request-id", "request_id")];
+const SETTINGS: [(&str, &str); 3] =
+    [("polder-read-after", "read_after"), ("polder-request-id", "request_id"), ("user-agent", "application_name")];
 
 /// A call. All clones are the same.
 #[derive(Clone)]
@@ -40,7 +41,7 @@ impl Call {
         let session_id = bearer(metadata).or_else(|| cookie(metadata)).map(str::to_string);
         let session = match &session_id {
             Some(id) => server.sessions.get(id.as_bytes()).map_err(|_| expired())?,
-            None => Arc::new(server.engine.session().over(Protocol::Flight)),
+            None => Arc::new(Session::served(server.engine.clone(), Protocol::Flight)),
         };
         for (header, setting) in SETTINGS {
             if let Some(value) = metadata.get(header) {

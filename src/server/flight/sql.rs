@@ -9,6 +9,7 @@ use super::statement::{Ticket, endpoint};
 use super::status::status;
 use super::{ingest, keys, listings, prepared};
 use crate::activity::Protocol;
+use crate::session::Session;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder};
@@ -77,7 +78,7 @@ impl FlightSqlService for Service {
 
     /// Nobody has to log in, and whoever does gets a session: whatever comes is taken for a name.
     async fn do_handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Answered<Messages<HandshakeResponse>> {
-        let session = Arc::new(self.0.engine.session().over(Protocol::Flight));
+        let session = Arc::new(Session::served(self.0.engine.clone(), Protocol::Flight));
         let token = self.0.sessions.put(session, 0).map_err(status)?;
         let answer = HandshakeResponse { payload: token.clone().into(), ..HandshakeResponse::default() };
         let mut response = one(answer)?;

@@ -2,7 +2,6 @@
 
 use super::Server;
 use super::call::Call;
-use crate::activity::Protocol;
 use crate::session::{Outcome, Session};
 use arrow_flight::sql::EndTransaction;
 use bytes::Bytes;
@@ -20,7 +19,7 @@ pub(super) struct Transaction {
 impl Server {
     /// Promises a transaction; its id. It has the settings of the session that it was begun in.
     pub(super) fn begin(&self, call: &Call) -> Result<Bytes> {
-        let session = Session::with_settings(self.engine.clone(), call.session.settings()).over(Protocol::Flight);
+        let session = call.session.another();
         // It serves this transaction, and nothing after it.
         call.session.take_request_id()?;
         let transaction = Transaction { session: Arc::new(session), begun: OnceCell::new() };

@@ -1,6 +1,7 @@
 //! Connections: how many, how long they may take, and how they end.
 
 use super::{HttpOptions, router};
+use crate::activity::Protocol;
 use crate::engine::Engine;
 use crate::server::Shutdown;
 use hyper::server::conn::http1;
@@ -34,6 +35,7 @@ pub(crate) async fn serve(
     })?;
     let places = Arc::new(Semaphore::new(options.connections));
     let patience = options.patience;
+    let activity = Arc::clone(&engine.0.activity);
     let router = router(engine, shutdown.clone(), options, address, workers);
     let graceful = GracefulShutdown::new();
     loop {
@@ -61,11 +63,12 @@ pub(crate) async fn serve(
             .header_read_timeout(patience)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
+        let connected = activity.connect(Protocol::Http);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop(place);
+            drop((place, connected));
         });
     }
     drop(listener);

@@ -30,7 +30,7 @@ pub(super) async fn answer(server: &Server, headers: &HeaderMap, statement: Stat
         );
         return Ok(Problem(error).with_status(StatusCode::NOT_ACCEPTABLE));
     };
-    let session = Arc::new(server.engine.session().over(Protocol::Http));
+    let session = Arc::new(Session::served(server.engine.clone(), Protocol::Http));
     for (name, value) in &statement.settings {
         session.change_settings(|settings| settings.set(name, value))?;
     }

@@ -51,8 +51,7 @@ impl Statement {
                 .with_hint(r#"send {"sql": "SELECT $1", "params": [1]}"#)
         })?;
         let parameters = body.params.iter().map(parameter).collect::<Result<_>>()?;
-        let named =
-            [(IDEMPOTENCY_KEY, "request_id"), (READ_AFTER, "read_after"), (header::USER_AGENT, "application_name")];
+        let named = [(IDEMPOTENCY_KEY, "request_id"), (READ_AFTER, "read_after")];
         let mut settings = Vec::new();
         for (header, setting) in named {
             if let Some(value) = headers.get(&header) {
@@ -61,6 +60,10 @@ impl Statement {
                 })?;
                 settings.push((setting, value.to_string()));
             }
+        }
+        // What it calls itself is told as far as it can be read.
+        if let Some(agent) = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
+            settings.push(("application_name", agent.to_string()));
         }
         Ok(Self { sql: body.sql, parameters, settings })
     }

@@ -83,7 +83,7 @@ impl From<Broken> for Failed {
 impl Connection {
     pub(super) fn open(mut wire: Wire, server: Server) -> Self {
         wire.set_backpressure_boundary(GATHERED);
-        let session = Arc::new(server.engine.session().over(Protocol::Pgwire));
+        let session = Arc::new(Session::served(server.engine.clone(), Protocol::Pgwire));
         let registered = server.cancels.register();
         Self {
             wire,
@@ -276,9 +276,11 @@ impl Connection {
             return Ok(Some(message));
         }
         let idle = async {
-            match self.session.transaction_status() {
-                TransactionStatus::Idle => std::future::pending().await,
-                _ => tokio::time::sleep(self.server.options.idle_in_transaction).await,
+            match self.session.settings().idle_in_transaction() {
+                Some(time) if self.session.transaction_status() != TransactionStatus::Idle => {
+                    tokio::time::sleep(time).await;
+                }
+                _ => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -289,7 +291,7 @@ impl Connection {
             }
             () = idle => {
                 let message = "the transaction has waited too long for its next statement";
-                Err(Failed::Fatal(Error::retry(SqlState::IDLE_TRANSACTION, message).with_detail("it was rolled back")))
+                Err(Failed::Fatal(Error::retry(SqlState::IDLE_TRANSACTION, message).with_detail("it was rolled back").with_hint("SET idle_in_transaction_session_timeout says how long it may wait")))
             }
         }
     }

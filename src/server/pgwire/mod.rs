@@ -17,6 +17,7 @@ mod parameters;
 mod startup;
 mod types;
 
+use crate::activity::Protocol;
 use crate::engine::Engine;
 use crate::server::Shutdown;
 use cancel::Cancels;
@@ -37,8 +38,6 @@ pub(crate) struct PgOptions {
     pub(crate) message_bytes: usize,
     /// How long a client may take to log in.
     pub(crate) patience: Duration,
-    /// How long a transaction may wait for its next statement.
-    pub(crate) idle_in_transaction: Duration,
     /// How long a client may leave unread what it was sent.
     pub(crate) unread: Duration,
 }
@@ -49,7 +48,6 @@ impl Default for PgOptions {
             connections: 1000,
             message_bytes: 16 << 20,
             patience: Duration::from_secs(10),
-            idle_in_transaction: Duration::from_secs(600),
             unread: Duration::from_secs(600),
         }
     }
@@ -98,9 +96,10 @@ pub(crate) async fn serve(
                 // Small answers must not wait for more; one that cannot be told so is only slower.
                 let _ = stream.set_nodelay(true);
                 let server = server.clone();
+                let connected = server.engine.0.activity.connect(Protocol::Pgwire);
                 connections.spawn(async move {
                     startup::serve(stream, server).await;
-                    drop(place);
+                    drop((place, connected));
                 });
             }
             Err(error) => {
