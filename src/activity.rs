@@ -205,6 +205,11 @@ impl Activity {
         Running { activity: Arc::clone(self), entry, bytes_max: None }
     }
 
+    /// The same goes on in the background, as a statement of its own.
+    pub(crate) fn begin_again(self: &Arc<Self>, env: &Env, entry: &Entry) -> Running {
+        self.begin(env, entry.origin.clone(), Arc::clone(&entry.shown))
+    }
+
     /// All that run, then those that have ended lately; the newest first.
     pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
         let statements = lock(&self.statements);
@@ -304,6 +309,19 @@ impl Running {
             () = self.entry.killed.cancelled() => Err(self.entry.was_killed()),
             done = CURRENT.scope(Arc::clone(&self.entry), work) => done.map_err(|error| self.named(error)),
         }
+    }
+
+    /// Runs what nobody waits for. When it is killed it ends where it can say what became of it.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub(crate) async fn run_to_its_end<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let done = CURRENT.scope(Arc::clone(&self.entry), work).await.map_err(|error| self.named(error));
+        match &done {
+            Ok(_) => self.done(),
+            Err(error) => self.failed(error),
+        }
+        done
     }
 
     /// The error that a client is told: of a killed statement, that it was killed.
