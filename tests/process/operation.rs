@@ -206,11 +206,8 @@ fn metrics_are_those_of_the_reference() {
     assert_eq!(sample("polder_statement_duration_seconds_count{protocol=\"http\"}"), Some(6.0));
     assert_eq!(sample("polder_connections{protocol=\"http\"}"), Some(1.0));
     assert!(sample("polder_log_entries_total{shard=\"main\"}").is_some_and(|entries| entries >= 3.0));
-    let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut promtool = promtool.spawn().expect("run promtool: scripts/install-test-tools installs it");
     promtool.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("write");
     let output = promtool.wait_with_output().expect("wait for promtool");
@@ -232,7 +229,7 @@ fn a_listener_serves_so_many_connections_and_no_more() {
     let server = Server::start(&["--connections", "1"]);
     let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut byte = [0];
-    let mut connect = || {
+    let connect = || {
         let mut stream = TcpStream::connect(&server.http).expect("connect");
         stream.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
         stream.write_all(request).expect("write");
