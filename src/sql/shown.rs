@@ -166,7 +166,7 @@ mod tests {
                 "ALTER CATALOG c SET (a = E'hunter2\\'more', b = \"hunter2\")",
                 "ALTER CATALOG c SET (a = '...', b = '...')",
             ),
-            ("/* hunter2 */ CREATE CATALOG c -- hunter2\nUSING memory", "  CREATE CATALOG c \nUSING memory"),
+            ("/* hunter2 */ CREATE CATALOG c -- hunter2\nUSING memory", "CREATE CATALOG c  USING memory"),
             ("CREATE USER ada PASSWORD 'hunter2'", "CREATE USER ada PASSWORD '...'"),
             ("CREATE USER ada PASSWORD hunter2", "CREATE USER ada PASSWORD '...'"),
             (

@@ -186,10 +186,13 @@ fn metrics_are_those_of_the_reference() {
     let server = Server::start(&["--data", folder.path().to_str().expect("a path of UTF-8")]);
     done(&server, "CREATE TABLE t (id BIGINT PRIMARY KEY)");
     done(&server, "INSERT INTO t VALUES (1), (2)");
-    done(&server, "CREATE CATALOG other USING memory");
-    done(&server, "CREATE TABLE other.public.copy (id BIGINT PRIMARY KEY)");
+    let indexes = folder.path().join("indexes");
+    done(&server, &format!("CREATE CATALOG other USING search WITH (path = '{}')", indexes.display()));
+    done(&server, "CREATE TABLE other.public.copy (id BIGINT PRIMARY KEY, name TEXT)");
     assert_eq!(rows(&server, "SELECT id FROM t").len(), 2);
     assert_eq!(sql(&server, "SELECT missing FROM t").0, 400);
+    let stalled = "polder_follower_stalled{catalog=\"other\"}";
+    until(|| metric(&server, stalled), |stalled| *stalled == Some(0.0));
     let (status, text) = curl(&server, "/metrics", &[]);
     assert_eq!(status, 200);
     let told: BTreeSet<&str> =

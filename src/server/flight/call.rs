@@ -41,7 +41,7 @@ impl Call {
         let session_id = bearer(metadata).or_else(|| cookie(metadata)).map(str::to_string);
         let session = match &session_id {
             Some(id) => server.sessions.get(id.as_bytes()).map_err(|_| expired())?,
-            None => Arc::new(Session::served(server.engine.clone(), Protocol::Flight)),
+            None => new_session(server, metadata)?,
         };
         for (header, setting) in SETTINGS {
             if let Some(value) = metadata.get(header) {
@@ -98,6 +98,15 @@ impl Call {
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A session, under the name that the client's library gives itself.
+pub(super) fn new_session(server: &Server, metadata: &MetadataMap) -> Result<Arc<Session>> {
+    let session = Session::served(server.engine.clone(), Protocol::Flight);
+    if let Some(agent) = metadata.get("user-agent").and_then(|agent| agent.to_str().ok()) {
+        session.change_settings(|settings| settings.set("application_name", agent))?;
+    }
+    Ok(Arc::new(session))
 }
 
 fn insert_position(metadata: &mut MetadataMap, position: &Position) {

@@ -1,6 +1,6 @@
 //! Flight SQL, call by call: each is read here, done elsewhere, and its errors become gRPC's.
 
-use super::call::Call;
+use super::call::{Call, new_session};
 use super::encode::{exact_schema_bytes, ready, unwritable};
 use super::options::{self, SetSessionOptionsRequest};
 use super::put::Sent;
@@ -8,8 +8,6 @@ use super::service::{Flight, Service};
 use super::statement::{Ticket, endpoint};
 use super::status::status;
 use super::{ingest, keys, listings, prepared};
-use crate::activity::Protocol;
-use crate::session::Session;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder};
@@ -30,7 +28,6 @@ use arrow_flight::{
 use futures::stream::BoxStream;
 use polder_catalog::{Error, Result, SqlState};
 use prost::Message;
-use std::sync::Arc;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -77,8 +74,11 @@ impl FlightSqlService for Service {
     type FlightService = Flight;
 
     /// Nobody has to log in, and whoever does gets a session: whatever comes is taken for a name.
-    async fn do_handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Answered<Messages<HandshakeResponse>> {
-        let session = Arc::new(Session::served(self.0.engine.clone(), Protocol::Flight));
+    async fn do_handshake(
+        &self,
+        request: Request<Streaming<HandshakeRequest>>,
+    ) -> Answered<Messages<HandshakeResponse>> {
+        let session = new_session(&self.0, request.metadata()).map_err(status)?;
         let token = self.0.sessions.put(session, 0).map_err(status)?;
         let answer = HandshakeResponse { payload: token.clone().into(), ..HandshakeResponse::default() };
         let mut response = one(answer)?;
