@@ -1,12 +1,14 @@
 //! What is attached and defined, as an immutable snapshot: a statement sees one, whatever others define meanwhile.
 
 use crate::definitions::{CatalogDefinition, Definitions, TableDefinition};
+use crate::sources::{Health, Measured};
 use crate::sql::{ProcedureDefinition, ViewDefinition};
-use polder_catalog::{CatalogName, Error, Options, Registry, Result, Source, SqlState, TableName};
+use polder_catalog::{CatalogName, Error, Observer, Options, Registry, Result, Source, SqlState, TableName};
 use polder_log::TopicDefinition;
 use polder_rows::RowsSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use crate::definitions::POLDER;
 
@@ -34,6 +36,8 @@ pub(crate) struct Catalogs {
 pub(crate) struct Attached {
     pub(crate) definition: CatalogDefinition,
     pub(crate) origin: Origin,
+    /// How it is; that of a source of Polder's own is not asked for.
+    pub(crate) health: Arc<Health>,
     /// The source, or why a stored definition can no longer be attached.
     source: Result<Arc<dyn Source>, Arc<str>>,
 }
@@ -54,7 +58,8 @@ impl Attached {
     pub(crate) fn own(tables: &Arc<RowsSource>) -> Self {
         let definition = CatalogDefinition { connector: POLDER.to_string(), options: Vec::new() };
         let source: Arc<dyn Source> = Arc::clone(tables) as _;
-        Self { definition, origin: Origin::Own, source: Ok(source) }
+        let health = Arc::new(Health::new(CatalogName::new(POLDER)));
+        Self { definition, origin: Origin::Own, health, source: Ok(source) }
     }
 
     /// Validates the options and attaches; no source is contacted.
@@ -64,8 +69,9 @@ impl Attached {
         definition: CatalogDefinition,
         origin: Origin,
     ) -> Result<Self> {
-        let source = attach(registry, name, &definition).await.map_err(|error| error.at(place(name)))?;
-        Ok(Self { definition, origin, source: Ok(source) })
+        let health = Arc::new(Health::new(CatalogName::new(name)));
+        let source = attach(registry, name, &definition, &health).await.map_err(|error| error.at(place(name)))?;
+        Ok(Self { definition, origin, health, source: Ok(source) })
     }
 
     /// As [`new`](Self::new), but a definition that fails is kept with its reason.
@@ -75,11 +81,12 @@ impl Attached {
         definition: CatalogDefinition,
         origin: Origin,
     ) -> Self {
-        let source = attach(registry, name, &definition).await.map_err(|error| {
+        let health = Arc::new(Health::new(CatalogName::new(name)));
+        let source = attach(registry, name, &definition, &health).await.map_err(|error| {
             tracing::error!(catalog = %name, %error, "could not attach");
             Arc::from(error.message())
         });
-        Self { definition, origin, source }
+        Self { definition, origin, health, source }
     }
 
     /// The source.
@@ -148,8 +155,38 @@ pub(crate) fn place(name: &str) -> String {
     format!("catalog \"{name}\"")
 }
 
-async fn attach(registry: &Registry, name: &str, definition: &CatalogDefinition) -> Result<Arc<dyn Source>> {
+/// Requests are noted where the source is known by its name.
+impl Observer for Catalogs {
+    fn asked(&self, catalog: &CatalogName) {
+        self.health(catalog, Health::asked);
+    }
+
+    fn answered(&self, catalog: &CatalogName, took: Duration) {
+        self.health(catalog, |health| health.answered(took));
+    }
+
+    fn failed(&self, catalog: &CatalogName, error: &Error) {
+        self.health(catalog, |health| health.failed(error));
+    }
+}
+
+impl Catalogs {
+    fn health(&self, catalog: &CatalogName, note: impl FnOnce(&Health)) {
+        if let Some(attached) = self.attached.get(catalog.as_str()) {
+            note(&attached.health);
+        }
+    }
+}
+
+async fn attach(
+    registry: &Registry,
+    name: &str,
+    definition: &CatalogDefinition,
+    health: &Arc<Health>,
+) -> Result<Arc<dyn Source>> {
     let connector = registry.connector(&definition.connector)?;
     let options = Options::validate(connector.options(), definition.options.iter().cloned())?;
-    connector.attach(&CatalogName::new(name), options).await
+    let name = CatalogName::new(name);
+    let source = connector.attach(&name, options).await?;
+    Ok(Arc::new(Measured::new(name, source, Arc::clone(health))))
 }

@@ -43,6 +43,11 @@ impl Checkpoints {
         self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The end of its shard that the newest checkpoint of each home reflects.
+    pub(crate) fn positions(&self) -> BTreeMap<Home, u64> {
+        self.reached().clone()
+    }
+
     fn lags(&self, home: Home, end: u64) -> bool {
         end.saturating_sub(self.reached().get(&home).copied().unwrap_or(0)) >= self.every
     }

@@ -26,6 +26,9 @@ pub struct Config {
     /// Limits and sizes of the engine.
     #[serde(default)]
     pub engine: EngineConfig,
+    /// Limits of what is served.
+    #[serde(default)]
+    pub server: ServerConfig,
     /// Declared catalogs, by name: `connector`, and the options that `WITH (...)` takes.
     #[serde(default)]
     pub catalogs: BTreeMap<String, BTreeMap<String, toml::Value>>,
@@ -47,6 +50,22 @@ pub struct EngineConfig {
     pub checkpoint_records: Option<u64>,
     /// Where queries spill; the system's temporary directory if not given.
     pub spill_directory: Option<String>,
+}
+
+/// Limits of `polder serve`: of its listeners, and of the statements of its clients.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Connections that each listener serves at once; more wait.
+    pub connections: Option<usize>,
+    /// How long a statement may run, unless its session says otherwise: `1h`.
+    pub statement_timeout: Option<String>,
+    /// How long a transaction may wait for its next statement, unless its session says otherwise: `10m`.
+    pub idle_in_transaction_session_timeout: Option<String>,
+    /// The greatest result of a statement: `64GB`.
+    pub result_limit: Option<String>,
+    /// How many hundredths of the memory one query may use.
+    pub query_memory_percent: Option<u8>,
 }
 
 /// One configuration key, for the generated reference.
@@ -95,6 +114,33 @@ pub const KEYS: &[KeyDoc] = &[
         doc: "Where queries spill. The system's temporary directory if not given.",
     },
     KeyDoc {
+        key: "server.connections",
+        value: "integer, `1000`",
+        doc: "Connections that each listener of `polder serve` serves at once; more wait. 1000 if not given.",
+    },
+    KeyDoc {
+        key: "server.statement_timeout",
+        value: "duration, `\"1h\"`",
+        doc: "How long a statement of a client may run, unless its session sets `statement_timeout`. What \
+              `engine.statement_timeout` says, or one hour, if not given; `\"0s\"` for no limit.",
+    },
+    KeyDoc {
+        key: "server.idle_in_transaction_session_timeout",
+        value: "duration, `\"10m\"`",
+        doc: "How long a transaction of a client may wait for its next statement, unless its session sets the setting of this \
+              name. Ten minutes if not given; `\"0s\"` for no limit.",
+    },
+    KeyDoc {
+        key: "server.result_limit",
+        value: "size, `\"64GB\"`",
+        doc: "The greatest result of a client's statement, in bytes of its rows in memory. 64 GB if not given; `\"0\"` for no limit.",
+    },
+    KeyDoc {
+        key: "server.query_memory_percent",
+        value: "integer 1 to 100, `50`",
+        doc: "How much of `engine.memory_limit` one query of a client may use. 50 if not given.",
+    },
+    KeyDoc {
         key: "catalogs.NAME.connector",
         value: "text, `\"postgres\"`",
         doc: "Attaches a catalog under NAME. The other keys of the section are the connector's options.",
@@ -122,6 +168,7 @@ impl Config {
         })?;
         config.engine.memory_bytes()?;
         config.engine.requests_kept()?;
+        config.server.check()?;
         Ok(config)
     }
 
@@ -170,6 +217,56 @@ impl EngineConfig {
     }
 }
 
+/// The keys whose values are durations.
+const SERVER: &[OptionSpec] = &[
+    OptionSpec::new("server.statement_timeout", OptionKind::Duration, "how long a statement may run"),
+    OptionSpec::new(
+        "server.idle_in_transaction_session_timeout",
+        OptionKind::Duration,
+        "how long a transaction may wait for its next statement",
+    ),
+];
+
+impl ServerConfig {
+    /// # Errors
+    /// 22023 for a value that means nothing.
+    pub(crate) fn check(&self) -> Result<()> {
+        let given = [&self.statement_timeout, &self.idle_in_transaction_session_timeout];
+        let given = SERVER.iter().zip(given).filter_map(|(spec, text)| Some((spec.name.to_string(), text.clone()?)));
+        Options::validate(SERVER, given)?;
+        self.result_bytes()?;
+        let wrong =
+            |key: &str, hint: &str| Error::fix(SqlState::PARAMETER, format!("{key} cannot be that")).with_hint(hint);
+        if self.connections == Some(0) {
+            return Err(wrong("server.connections", "write a number from 1"));
+        }
+        if self.query_memory_percent.is_some_and(|percent| !(1..=100).contains(&percent)) {
+            return Err(wrong("server.query_memory_percent", "write a number from 1 to 100"));
+        }
+        Ok(())
+    }
+
+    /// Connections of one listener.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.unwrap_or(1000)
+    }
+
+    pub(crate) fn query_memory_percent(&self) -> u8 {
+        self.query_memory_percent.unwrap_or(50)
+    }
+
+    /// The greatest result in bytes; None for no limit.
+    pub(crate) fn result_bytes(&self) -> Result<Option<u64>> {
+        const DEFAULT: &str = "64GB";
+        let text = self.result_limit.as_deref().unwrap_or(DEFAULT);
+        let bytes = parse_size(text).ok_or_else(|| {
+            Error::fix(SqlState::PARAMETER, format!("server.result_limit cannot be \"{text}\""))
+                .with_hint("write a number with a unit: \"512MB\", \"64GB\"")
+        })?;
+        Ok(Some(bytes as u64).filter(|bytes| *bytes > 0))
+    }
+}
+
 fn parse_size(text: &str) -> Option<usize> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: usize = text[..digits].parse().ok()?;
@@ -198,6 +295,20 @@ mod tests {
         assert_eq!(connector, "postgres");
         let expected = [("pool_size", "3"), ("url", "postgres://db")];
         assert_eq!(options, expected.map(|(key, value)| (key.to_string(), value.to_string())));
+    }
+
+    #[test]
+    fn limits_that_mean_nothing_are_errors_and_zero_is_none() {
+        for text in
+            ["connections = 0", "result_limit = \"much\"", "query_memory_percent = 101", "statement_timeout = \"1\""]
+        {
+            let error = Config::parse(&format!("[server]\n{text}")).unwrap_err();
+            assert_eq!(error.state(), SqlState::PARAMETER, "{text}");
+        }
+        let server = |text: &str| Config::parse(text).unwrap().server;
+        assert_eq!(server("[server]\nresult_limit = \"0\"").result_bytes().unwrap(), None);
+        assert_eq!(server("").result_bytes().unwrap(), Some(64 << 30));
+        assert_eq!((server("").connections(), server("").query_memory_percent()), (1000, 50));
     }
 
     #[test]

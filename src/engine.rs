@@ -1,10 +1,11 @@
 //! The engine: opens the data directory, attaches catalogs, hands out sessions.
 
 use crate::access::{Access, LOCAL};
+use crate::activity::Activity;
 use crate::catalogs::{Attached, Catalogs, Origin, POLDER};
 use crate::checkpoint::{self, Checkpoints, RECORDS};
 use crate::commit::Commit;
-use crate::config::Config;
+use crate::config::{Config, ServerConfig};
 use crate::connectors;
 use crate::definitions::{DefinitionStore, TableDefinition};
 use crate::effects::Effects;
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) config: Config,
     pub(crate) env: Env,
+    pub(crate) activity: Arc<Activity>,
     pub(crate) local_files: bool,
     /// Where catalogs that are defined from now on may lead.
     pub(crate) locations: Locations,
@@ -118,6 +120,16 @@ impl EngineBuilder {
         self
     }
 
+    /// Changes the limits of what is served.
+    ///
+    /// # Errors
+    /// 22023 for one that means nothing.
+    pub(crate) fn server_limits(mut self, change: impl FnOnce(&mut ServerConfig)) -> Result<Self> {
+        change(&mut self.config.server);
+        self.config.server.check()?;
+        Ok(self)
+    }
+
     /// How the log is opened, on another disk perhaps.
     #[cfg(test)]
     pub(crate) fn log_options(mut self, log: LogOptions) -> Self {
@@ -181,6 +193,7 @@ impl EngineBuilder {
             registry,
             config: self.config,
             env: Env::system(),
+            activity: Arc::default(),
             local_files: self.local_files,
             locations: self.locations,
             runtime,
@@ -248,6 +261,11 @@ impl Engine {
     /// Whether the data directory goes with the engine.
     pub fn is_ephemeral(&self) -> bool {
         self.0.temporary.is_some()
+    }
+
+    /// Connections that one listener serves at once.
+    pub(crate) fn connections_max(&self) -> usize {
+        self.0.config.server.connections()
     }
 
     /// Stops what follows the log, and closes what is open at the sources.

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the engine takes time and chance from.
 #[derive(Debug)]
@@ -38,7 +38,15 @@ impl Env {
     }
 }
 
+/// The time of day, in microseconds since 1970.
+pub(crate) fn now_micros() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
 /// A started clock.
+#[derive(Debug)]
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {

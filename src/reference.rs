@@ -4,6 +4,7 @@
 
 use crate::config;
 use crate::execute;
+use crate::metrics;
 use crate::session::SETTINGS;
 use polder_catalog::{Connector, OptionSpec, Registry};
 use std::fmt::Write;
@@ -17,6 +18,7 @@ pub fn pages(registry: &Registry, functions: &[String]) -> Vec<Page> {
         ("catalogs.md", catalogs(registry)),
         ("configuration.md", configuration()),
         ("errors.md", errors()),
+        ("metrics.md", metrics()),
         ("sql.md", sql(functions)),
     ]
 }
@@ -77,6 +79,21 @@ fn errors() -> String {
         (state.len() == 5).then(|| [code(state), meaning.to_string()])
     });
     page.push_str(&table(["SQLSTATE", "meaning"], rows));
+    page
+}
+
+/// The table that the answer itself is written from.
+fn metrics() -> String {
+    let mut page = heading(
+        "Metrics",
+        "What `GET /metrics` on the HTTP listener tells, in Prometheus' text format. Numbers of a catalog begin anew when it is \
+         attached or altered, all others when the server starts. A histogram has the series `_bucket`, `_sum` and `_count`.",
+    );
+    let rows = metrics::FAMILIES.iter().map(|family| {
+        let labels = family.labels.iter().map(|label| code(label)).collect::<Vec<_>>().join(", ");
+        [code(family.name), family.kind.as_str().to_string(), labels, family.doc.to_string()]
+    });
+    page.push_str(&table(["metric", "type", "labels", "meaning"], rows));
     page
 }
 

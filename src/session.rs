@@ -21,11 +21,14 @@ pub use rows::{Notices, Progress, Rows, SourceProgress};
 pub(crate) use settings::{SPECS as SETTINGS, Settings};
 pub(crate) use transaction::{COMMIT, Change, Transaction};
 
+use crate::activity::{Origin, Protocol, Running, TEXT_BYTES};
 use crate::engine::Engine;
+use crate::memory::QueryMemory;
 use crate::requests::Request;
-use crate::sql::{InTransaction, Statement};
+use crate::sql::{InTransaction, Shown, Statement};
 use crate::{execute, sql};
 use arrow::record_batch::RecordBatch;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::scalar::ScalarValue;
 use polder_catalog::{Error, Position, Result, SqlState};
 use polder_rows::View;
@@ -36,6 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Session {
     pub(crate) engine: Engine,
     user: Arc<str>,
+    protocol: Protocol,
     settings: Mutex<Arc<Settings>>,
     transaction: Mutex<Option<Transaction>>,
     /// What was read and written so far.
@@ -75,18 +79,34 @@ impl Session {
     }
 
     pub(crate) fn new(engine: Engine, user: Arc<str>) -> Self {
-        let settings = Arc::new(Settings::new(&engine.0.config));
+        let settings = Arc::new(Settings::new(&engine.0.config, false));
         Self::with_settings(engine, user, settings)
     }
 
-    /// A session with the user and the settings of another, as they are now.
-    pub(crate) fn again(&self) -> Self {
-        Self::with_settings(self.engine.clone(), Arc::clone(&self.user), self.settings())
+    fn with_settings(engine: Engine, user: Arc<str>, settings: Arc<Settings>) -> Self {
+        let (settings, protocol) = (Mutex::new(settings), Protocol::Local);
+        Self { engine, user, protocol, settings, transaction: Mutex::default(), position: Mutex::default() }
     }
 
-    pub(crate) fn with_settings(engine: Engine, user: Arc<str>, settings: Arc<Settings>) -> Self {
-        let settings = Mutex::new(settings);
-        Self { engine, user, settings, transaction: Mutex::default(), position: Mutex::default() }
+    /// A new one for a user who is served over a protocol: its statements have limits.
+    pub(crate) fn served(engine: Engine, user: Arc<str>, protocol: Protocol) -> Self {
+        let settings = Arc::new(Settings::new(&engine.0.config, true));
+        Self { protocol, ..Self::with_settings(engine, user, settings) }
+    }
+
+    /// A new one for the client of another, with its settings as they are now.
+    pub(crate) fn again(&self) -> Self {
+        let again = Self::with_settings(self.engine.clone(), Arc::clone(&self.user), self.settings());
+        Self { protocol: self.protocol, ..again }
+    }
+
+    /// The memory of one statement.
+    pub(crate) fn memory(&self) -> Arc<dyn MemoryPool> {
+        let engine = &self.engine.0;
+        match self.protocol {
+            Protocol::Local => Arc::clone(&engine.runtime.memory_pool),
+            _ => QueryMemory::of(&engine.runtime.memory_pool, engine.config.server.query_memory_percent()),
+        }
     }
 
     /// Whose rights its statements have.
@@ -100,15 +120,30 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the statement, a name in it, or a source. Errors of single rows come from [`Rows::next`].
     pub async fn run(&self, sql: &str) -> Result<Outcome> {
-        let statement = match sql::parse(sql) {
-            Ok(statement) => statement,
-            Err(error) => return Err(self.failed(error)),
+        let running = self.enter(Arc::new(Shown::of(sql, TEXT_BYTES)));
+        let run = async {
+            let statement = sql::parse(sql).map_err(|error| self.failed(error))?;
+            let words = Words { sql, values: &[] };
+            let request = self.take_request(&statement, words)?;
+            let (kind, writes) = (statement.in_transaction(), statement.writes());
+            let run = Box::pin(self.run_statement(statement, request));
+            self.guarded(kind, writes, words, run).await
         };
-        let words = Words { sql, values: &[] };
-        let request = self.take_request(&statement, words)?;
-        let (kind, writes) = (statement.in_transaction(), statement.writes());
-        let run = Box::pin(self.run_statement(statement, request));
-        self.guarded(kind, writes, words, run).await
+        watched(running, run).await
+    }
+
+    /// A statement begins.
+    fn enter(&self, shown: Arc<Shown>) -> Running {
+        let engine = &self.engine.0;
+        let settings = self.settings();
+        let (application, timeout) = (settings.value("application_name"), settings.statement_timeout());
+        let origin = Origin { user: Arc::clone(&self.user), protocol: self.protocol, application, timeout };
+        let bytes_max = match self.protocol {
+            Protocol::Local => None,
+            // It was checked when the configuration was read.
+            _ => engine.config.server.result_bytes().unwrap_or_default(),
+        };
+        engine.activity.begin(&engine.env, origin, shown).limited(bytes_max)
     }
 
     async fn run_statement(&self, statement: Statement, request: Option<Request>) -> Result<Outcome> {
@@ -251,6 +286,22 @@ impl Session {
         change(&mut changed)?;
         *settings = Arc::new(changed);
         Ok(())
+    }
+}
+
+/// Runs a statement and notes its end; of rows, that is their end.
+async fn watched(running: Running, run: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
+    match running.run(run).await {
+        Ok(Outcome::Rows(rows)) => Ok(Outcome::Rows(rows.watched(running))),
+        Ok(Outcome::CopyIn(copy)) => Ok(Outcome::CopyIn(copy.watched(running))),
+        Ok(Outcome::Done(tag)) => {
+            running.done();
+            Ok(Outcome::Done(tag))
+        }
+        Err(error) => {
+            running.failed(&error);
+            Err(error)
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The context of a read: on whose behalf, under which snapshot, until when.
 
-use crate::{CatalogName, Error, Result, SqlState};
+use crate::{CatalogName, Error, Observer, Result};
 use datafusion_execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -35,6 +35,7 @@ struct Inner {
     memory: Arc<dyn MemoryPool>,
     partitions: usize,
     pushdown: bool,
+    observer: Option<Arc<dyn Observer>>,
     shared: Mutex<HashMap<(CatalogName, TypeId), Arc<dyn Any + Send + Sync>>>,
     notices: Mutex<Vec<String>>,
 }
@@ -50,12 +51,13 @@ impl ReadContext {
             memory: Arc::new(UnboundedMemoryPool::default()),
             partitions: 1,
             pushdown: true,
+            observer: None,
         }
     }
 
     /// For another try at the same statement: all is as it was, but nothing is shared yet.
     pub fn again(&self) -> Self {
-        let Inner { query, principal, deadline, cancellation, memory, partitions, pushdown, .. } = &*self.0;
+        let Inner { query, principal, deadline, cancellation, memory, partitions, pushdown, observer, .. } = &*self.0;
         ReadContextBuilder {
             query: query.clone(),
             principal: principal.clone(),
@@ -64,6 +66,7 @@ impl ReadContext {
             memory: Arc::clone(memory),
             partitions: *partitions,
             pushdown: *pushdown,
+            observer: observer.clone(),
         }
         .build()
     }
@@ -103,6 +106,11 @@ impl ReadContext {
         self.0.pushdown
     }
 
+    /// Who watches over requests to sources, if anybody does.
+    pub fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.0.observer.as_ref()
+    }
+
     /// What all reads of one catalog in this query share, such as an exported snapshot; made at the first call.
     ///
     /// `T` is private to the connector. It is dropped with the last clone of the context.
@@ -131,7 +139,7 @@ impl ReadContext {
             return Err(Error::cancelled());
         }
         if self.0.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(out_of_time());
+            return Err(Error::out_of_time());
         }
         Ok(())
     }
@@ -146,14 +154,9 @@ impl ReadContext {
         };
         tokio::select! {
             () = self.0.cancellation.cancelled() => Error::cancelled(),
-            () = out_of_time => self::out_of_time(),
+            () = out_of_time => Error::out_of_time(),
         }
     }
-}
-
-fn out_of_time() -> Error {
-    Error::retry(SqlState::CANCELLED, "the query ran longer than its statement timeout")
-        .with_hint("raise it with SET statement_timeout = '5m'")
 }
 
 impl fmt::Debug for ReadContext {
@@ -175,6 +178,7 @@ pub struct ReadContextBuilder {
     memory: Arc<dyn MemoryPool>,
     partitions: usize,
     pushdown: bool,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl ReadContextBuilder {
@@ -213,9 +217,16 @@ impl ReadContextBuilder {
         self
     }
 
+    /// Sets who watches over requests to sources.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
     /// The context.
     pub fn build(self) -> ReadContext {
-        let Self { query, principal, deadline, cancellation, memory, partitions, pushdown } = self;
+        let Self { query, principal, deadline, cancellation, memory, partitions, pushdown, observer } = self;
         let (shared, notices) = Default::default();
         ReadContext(Arc::new(Inner {
             query,
@@ -225,6 +236,7 @@ impl ReadContextBuilder {
             memory,
             partitions,
             pushdown,
+            observer,
             shared,
             notices,
         }))

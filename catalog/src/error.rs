@@ -126,6 +126,8 @@ impl SqlState {
     pub const MEMORY: Self = Self(*b"53200");
     /// 53300: too many connections.
     pub const CONNECTIONS: Self = Self(*b"53300");
+    /// 53400: more than the configuration allows.
+    pub const CONFIGURED: Self = Self(*b"53400");
     /// 55000: an object that is not in the state the call needs.
     pub const STATE: Self = Self(*b"55000");
     /// 55006: an object in use.
@@ -215,6 +217,12 @@ impl Error {
     /// The query was cancelled, by its user or because its client went away.
     pub fn cancelled() -> Self {
         Self::new(Kind::Retry, SqlState::CANCELLED, "the query was cancelled")
+    }
+
+    /// The query ran longer than it may.
+    pub fn out_of_time() -> Self {
+        Self::new(Kind::Retry, SqlState::CANCELLED, "the query ran longer than its statement timeout")
+            .with_hint("raise it with SET statement_timeout = '5m'")
     }
 
     /// Adds what is known of the cause.

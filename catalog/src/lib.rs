@@ -52,6 +52,7 @@ mod error;
 pub mod key;
 pub mod mark;
 mod name;
+mod observe;
 mod options;
 mod position;
 mod provider;
@@ -73,6 +74,7 @@ pub use dataset::{Column, ColumnId, Dataset, DatasetEntry, DatasetId, DatasetKin
 pub use definition::{ColumnDefinition, DatasetDefinition, Definition, ForeignKey, IndexDefinition, Sharding};
 pub use error::{Error, Kind, Result, SqlState};
 pub use name::{CatalogName, TableName};
+pub use observe::{Observer, Request};
 pub use options::{OptionKind, OptionSpec, Options};
 pub use position::{Offset, Position, ShardName, SourcePosition};
 pub use provider::SourceTable;

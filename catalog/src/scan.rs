@@ -2,7 +2,7 @@
 //!
 //! A provider's `scan()` describes, the stream works: nothing is sent to the source before the first poll.
 
-use crate::{CatalogName, KeptLocal, ReadContext, RuntimeFilters};
+use crate::{CatalogName, Error, KeptLocal, ReadContext, Request, RuntimeFilters};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion_common::config::ConfigOptions;
@@ -19,6 +19,7 @@ use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Plan
 use futures::StreamExt;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use tracing::Instrument;
 
 #[cfg(test)]
 mod tests;
@@ -246,7 +247,7 @@ impl ExecutionPlan for ScanExec {
         let meter = ScanMeter { bytes, asked: Arc::clone(&self.asked) };
         let scan = self.runtime.as_ref().map_or(&self.scan, |runtime| &runtime.scan);
         let rows = scan.open(partition, task, meter)?;
-        Ok(guarded(rows, self.context.clone(), baseline))
+        Ok(guarded(rows, self.context.clone(), self.catalog.clone(), baseline))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -271,36 +272,47 @@ impl Drop for TellPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Nobody may be left to hear it.
-            let _ = self.0.blocking_send(Err(crate::Error::report("the thread that reads the rows panicked")));
+            let _ = self.0.blocking_send(Err(Error::report("the thread that reads the rows panicked")));
         }
     }
 }
 
-/// Ends the stream with an error as soon as the query is cancelled or out of time, and counts its rows.
+/// Ends the stream with an error as soon as the query is cancelled or out of time, and counts its rows. The request is one
+/// from the first poll to the end.
 fn guarded(
     rows: SendableRecordBatchStream,
     context: ReadContext,
+    catalog: CatalogName,
     baseline: BaselineMetrics,
 ) -> SendableRecordBatchStream {
     let schema = rows.schema();
-    let stopped = Box::pin(async move { context.stopped().await });
-    let state = Some((rows, stopped, baseline));
-    let stream = futures::stream::unfold(state, |state| async move {
-        let (mut rows, mut stopped, baseline) = state?;
+    let (watched, asked) = (context.clone(), (context, catalog));
+    let stopped = Box::pin(async move { watched.stopped().await });
+    let state = Some((rows, stopped, baseline, None));
+    let stream = futures::stream::unfold((state, asked), |(state, asked)| async move {
+        let (mut rows, mut stopped, baseline, request) = state?;
+        let mut request = request.unwrap_or_else(|| Request::begin(&asked.0, &asked.1, "scan"));
+        let span = request.span().clone();
         let next: Option<Result<RecordBatch>> = tokio::select! {
             biased;
             error = &mut stopped => Some(Err(error.into())),
-            next = rows.next() => next,
+            next = rows.next().instrument(span) => next,
         };
         match next {
             Some(Ok(batch)) => {
                 baseline.record_output(batch.num_rows());
-                Some((Ok(batch), Some((rows, stopped, baseline))))
+                request.answered();
+                Some((Ok(batch), (Some((rows, stopped, baseline, Some(request))), asked)))
             }
             // The first error is the last item: the stream below is dropped, which cancels its work.
-            Some(Err(error)) => Some((Err(error), None)),
+            Some(Err(error)) => {
+                let error = Error::from_datafusion(error);
+                request.failed(&error);
+                Some((Err(error.into()), (None, asked)))
+            }
             None => {
                 baseline.done();
+                request.answered();
                 None
             }
         }

@@ -1,16 +1,14 @@
-//! The file that roles are kept in, and who runs statements under which role.
+//! The file that roles are kept in.
 
 use super::roles::Roles;
 use crate::access::log_in::{Failures, random};
 use polder_catalog::{Error, Kind, Result, SqlState};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio_util::sync::CancellationToken;
 
 const FILE: &str = "access.json";
 
@@ -23,24 +21,16 @@ struct Stored {
     access: Roles,
 }
 
-/// Who may do what, and who does.
+/// Who may do what.
 #[derive(Debug)]
 pub(crate) struct Access {
     path: PathBuf,
     roles: Mutex<Arc<Roles>>,
     /// Held from reading the roles to replacing them.
     changing: Mutex<()>,
-    running: Mutex<Vec<Running>>,
     pub(super) failures: Failures,
     /// What users who do not exist are answered with.
     pub(super) secret: [u8; 32],
-}
-
-/// A statement of a user.
-#[derive(Debug)]
-struct Running {
-    user: Arc<str>,
-    cancellation: CancellationToken,
 }
 
 impl Access {
@@ -51,8 +41,8 @@ impl Access {
     pub(crate) fn open(directory: &Path) -> Result<Self> {
         let path = directory.join(FILE);
         let roles = Mutex::new(Arc::new(read(&path)?));
-        let (changing, running, failures) = (Mutex::default(), Mutex::default(), Failures::default());
-        Ok(Self { path, roles, changing, running, failures, secret: random()? })
+        let (changing, failures) = (Mutex::default(), Failures::default());
+        Ok(Self { path, roles, changing, failures, secret: random()? })
     }
 
     /// Everything as of now.
@@ -74,23 +64,6 @@ impl Access {
             *lock(&self.roles) = Arc::new(roles);
         }
         Ok(given)
-    }
-
-    /// A statement of this user begins; it ends when its token is cancelled.
-    pub(crate) fn begin(&self, user: &Arc<str>, cancellation: &CancellationToken) {
-        let mut running = lock(&self.running);
-        if running.len() == running.capacity() {
-            running.retain(|running| !running.cancellation.is_cancelled());
-        }
-        running.push(Running { user: Arc::clone(user), cancellation: cancellation.clone() });
-    }
-
-    /// Ends what runs for these users.
-    pub(crate) fn end(&self, users: &BTreeSet<&str>) {
-        let mut running = lock(&self.running);
-        running.retain(|running| !running.cancellation.is_cancelled());
-        let theirs = running.iter().filter(|running| users.contains(running.user.as_ref()));
-        theirs.for_each(|running| running.cancellation.cancel());
     }
 }
 

@@ -4,6 +4,7 @@
 //! 130 interrupted by Ctrl-C, 141 the reader of the output went away, 143 ended by SIGTERM (as a shell reports these signals).
 
 mod sql;
+mod limits;
 mod serve;
 mod run;
 mod input;
@@ -29,13 +30,23 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::fmt::format::FmtSpan;
 
 /// One SQL engine over the systems a company already runs.
 #[derive(Debug, Parser)]
 #[command(name = "polder", version, arg_required_else_help = true, subcommand_required = true)]
 struct Arguments {
+    /// How what is logged is written to standard error: as text, or as JSON, one object for each line.
+    #[arg(long, value_enum, value_name = "FORMAT", env = "POLDER_LOG_FORMAT", default_value_t = LogFormat::Text, global = true)]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,7 +98,7 @@ pub fn main(builder: EngineBuilder) -> ExitCode {
     // The order of -c and -f counts, which only the matches know.
     let matches = Arguments::command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    install_logging();
+    install_logging(arguments.log_format);
     let done = start_runtime().and_then(|runtime| {
         let done = match arguments.command {
             Command::Log(log) => log::run(&log),
@@ -121,11 +132,17 @@ fn start_runtime() -> Result<Runtime> {
     })
 }
 
-/// Warnings and errors go to standard error; `POLDER_LOG=info` or `POLDER_LOG=polder_postgres=debug` says more.
-fn install_logging() {
-    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false);
-    match std::env::var("POLDER_LOG") {
-        Ok(filter) => log.with_env_filter(EnvFilter::builder().parse_lossy(filter)).init(),
-        Err(_) => log.with_max_level(LevelFilter::WARN).init(),
+/// Warnings and errors go to standard error; `POLDER_LOG=info` or `POLDER_LOG=polder_postgres=debug` says more. A request to a
+/// source is a span, and told when it is over.
+fn install_logging(format: LogFormat) {
+    let filter = match std::env::var("POLDER_LOG") {
+        Ok(filter) => EnvFilter::builder().parse_lossy(filter),
+        Err(_) => EnvFilter::default().add_directive(LevelFilter::WARN.into()),
+    };
+    let log =
+        tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).with_span_events(FmtSpan::CLOSE);
+    match format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().init(),
     }
 }

@@ -1,5 +1,6 @@
 //! `polder serve`: the engine for clients elsewhere.
 
+use crate::cli::limits::Limits;
 use crate::cli::{EngineArguments, Interrupt};
 use crate::engine::{Engine, EngineBuilder};
 use crate::server::{
@@ -29,6 +30,8 @@ pub(super) struct Arguments {
     /// Where PostgreSQL's protocol is served; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5433")]
     pg: String,
+    #[command(flatten)]
+    limits: Limits,
     /// Nobody has to log in, not even beyond loopback: whoever reaches the port may do everything.
     #[arg(long)]
     without_login: bool,
@@ -61,7 +64,7 @@ pub(super) fn run(runtime: &Runtime, builder: EngineBuilder, arguments: &Argumen
     // First the ports: a wrong address should not have opened anything.
     let listeners = connections.block_on(Listeners::bind(arguments))?;
     // Files of this machine are for who sits at it.
-    let builder = arguments.engine.apply(builder)?.allow_local_files(false);
+    let builder = arguments.limits.apply(arguments.engine.apply(builder)?)?.allow_local_files(false);
     let engine = runtime.block_on(builder.allow_locations(&arguments.allow_location)?.open())?;
     let door = Door { tls, without_login: arguments.without_login };
     listeners.check_login(&engine, &door)?;
@@ -164,11 +167,13 @@ async fn serve(
     let _renewing = renew(&door)?;
     let shutdown = Shutdown::default();
     let Listeners { http, flight, pg } = listeners;
-    let http =
-        serve_http(http, engine.clone(), HttpOptions::default(), door.clone(), shutdown.clone(), workers.clone());
-    let flight =
-        serve_flight(flight, engine.clone(), FlightOptions::default(), door.clone(), shutdown.clone(), workers.clone());
-    let pg = serve_pgwire(pg, engine.clone(), PgOptions::default(), door, shutdown.clone(), workers);
+    let connections = engine.connections_max();
+    let of_http = HttpOptions { connections, ..HttpOptions::default() };
+    let of_flight = FlightOptions { connections, ..FlightOptions::default() };
+    let of_pg = PgOptions { connections, ..PgOptions::default() };
+    let http = serve_http(http, engine.clone(), of_http, door.clone(), shutdown.clone(), workers.clone());
+    let flight = serve_flight(flight, engine.clone(), of_flight, door.clone(), shutdown.clone(), workers.clone());
+    let pg = serve_pgwire(pg, engine.clone(), of_pg, door, shutdown.clone(), workers);
     let mut serving = tokio::spawn(async { tokio::try_join!(http, flight, pg).map(|_| ()) });
     let ended = tokio::select! {
         ended = &mut serving => ended,

@@ -83,6 +83,7 @@ pub(super) fn check(session: &Session, statement: &Statement) -> Result<Aftermat
         | Statement::Truncate { .. }
         | Statement::Copy { .. }
         | Statement::Begin { .. }
+        | Statement::KillQuery { .. }
         | Statement::Commit
         | Statement::Rollback
         | Statement::WaitFor { .. }
@@ -100,7 +101,7 @@ pub(super) fn check(session: &Session, statement: &Statement) -> Result<Aftermat
 /// Writes are refused where they find what they write.
 fn may_be_done_read_only(statement: &Statement) -> bool {
     use crate::sql::InTransaction::{Ends, Reads};
-    matches!(statement.in_transaction(), Ends | Reads) || matches!(statement, Statement::Begin { .. })
+    matches!(statement.in_transaction(), Ends | Reads) || matches!(statement, Statement::Begin { .. } | Statement::KillQuery { .. })
 }
 
 /// Changes rights as a statement that was done has it.
@@ -366,7 +367,7 @@ fn end_statements<'a>(session: &Session, roles: impl IntoIterator<Item = &'a str
     users.extend(roles);
     // Who says so goes on.
     users.remove(session.user().as_ref());
-    access.end(&users);
+    session.engine.0.activity.kill_of(&users);
 }
 
 fn drop_role(session: &Session, name: &str, if_exists: bool) -> Result<Outcome> {

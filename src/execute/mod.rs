@@ -6,6 +6,7 @@ mod cut;
 mod define;
 mod describe;
 mod index;
+mod operation;
 mod past;
 mod patience;
 mod procedure;
@@ -101,6 +102,12 @@ async fn run(session: &Session, statement: Statement, request: Option<Request>) 
         Statement::Commit => Box::pin(transaction::commit(session)).await,
         Statement::Rollback => transaction::rollback(session),
         Statement::Access(statement) => Box::pin(access::run(session, statement)).await,
+        Statement::KillQuery { id } => {
+            let roles = session.engine.0.access.roles();
+            let of = (!roles.is_superuser(session.user())).then(|| session.user().as_ref());
+            session.engine.0.activity.kill(&id, of)?;
+            Ok(Outcome::Done("KILL QUERY".to_string()))
+        }
         Statement::WaitFor { request } => wait::wait_for(session, &request).await,
         Statement::ShowPosition => Ok(show::position(session)),
         Statement::ShowCatalogs => show::catalogs(session),

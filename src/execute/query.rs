@@ -1,6 +1,6 @@
 //! SELECT and EXPLAIN: resolve, plan, run.
 
-use crate::access::LOCAL;
+use crate::activity;
 use crate::catalogs::POLDER;
 use crate::execute::{cut, show};
 use crate::plan::explain::Explanation;
@@ -22,7 +22,7 @@ pub(super) async fn run(session: &Session, query: &Query) -> Result<Outcome> {
     let progress = Progress::of(&planned.physical, &sources);
     let position = position_of(session, &context);
     session.reached(&position);
-    let stream = execute_stream(planned.physical, planned.state.task_ctx()).map_err(Error::from_datafusion)?;
+    let stream = execute_stream(Arc::clone(&planned.physical), planned.task()).map_err(Error::from_datafusion)?;
     guard.disarm();
     Ok(Outcome::Rows(Rows::running(stream, context, progress).reflecting(position)))
 }
@@ -41,7 +41,7 @@ pub(super) async fn explain(session: &Session, query: &Query, analyze: bool, ver
     };
     if analyze {
         let stopwatch = session.engine.0.env.stopwatch();
-        let rows = execute_stream(Arc::clone(&planned.physical), planned.state.task_ctx());
+        let rows = execute_stream(Arc::clone(&planned.physical), planned.task());
         let mut rows = rows.map_err(Error::from_datafusion)?;
         loop {
             tokio::select! {
@@ -92,17 +92,21 @@ fn position_of(session: &Session, context: &ReadContext) -> Position {
 pub(super) fn context(session: &Session) -> ReadContext {
     let engine = &session.engine.0;
     let settings = session.settings();
-    let query = QueryId(engine.env.next_query().into());
+    let statement = activity::current();
+    let query = match &statement {
+        Some(statement) => Arc::clone(&statement.id),
+        None => engine.env.next_query().into(),
+    };
+    let cancellation = statement.map(|statement| statement.cancellation().child_token()).unwrap_or_default();
     let principal = Principal(Arc::clone(session.user()));
-    let context = ReadContext::builder(query, principal)
+    let context = ReadContext::builder(QueryId(query), principal)
+        .cancellation(cancellation)
         .deadline(settings.statement_timeout().map(|timeout| Instant::now() + timeout))
-        .memory(Arc::clone(&engine.runtime.memory_pool))
+        .memory(session.memory())
         .partitions(engine.template.config().target_partitions())
         .pushdown(settings.pushdown())
+        .observer(engine.catalogs())
         .build();
-    if session.user().as_ref() != LOCAL {
-        engine.access.begin(session.user(), context.cancellation());
-    }
     if let Some(view) = session.view() {
         engine.commit.own().read(&context, &view);
     }

@@ -6,7 +6,7 @@ use crate::commit::Ledger;
 use crate::definitions::{TableDefinition, dataset_id};
 use crate::engine::Inner;
 use crate::execute::resolve::{Resolver, reference};
-use crate::execute::{access, query};
+use crate::execute::{access, operation, query};
 use crate::follow::Progress;
 use crate::home::name_of;
 use crate::requests::Told;
@@ -313,8 +313,10 @@ const SYSTEM_TABLES: &[&str] = &[
     "log_shards",
     "policies",
     "procedures",
+    "queries",
     "requests",
     "roles",
+    "sources",
     "tokens",
     "views",
 ];
@@ -487,6 +489,8 @@ pub(super) async fn system_table(engine: &Inner, catalogs: &Catalogs, name: &str
         "requests" => {
             batch(&["request_id", "user", "state", "outcome", "position", "committed_at"], request_lines(engine).await?)
         }
+        "queries" => operation::queries(engine),
+        "sources" => operation::sources(catalogs),
         "procedures" => batch(&["schema", "procedure", "parameters", "definition"], procedure_lines(catalogs)),
         "dead_letters" => batch(
             &["position", "origin", "statement", "arguments", "request_id", "sqlstate", "reason", "at"],

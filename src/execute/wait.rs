@@ -1,5 +1,6 @@
 //! Statements whose client does not wait, and who asks for their outcome later.
 
+use crate::activity;
 use crate::execute::{self, query};
 use crate::requests::Request;
 use crate::session::{Outcome, Session};
@@ -31,8 +32,13 @@ pub(crate) async fn without_waiting(
     let requests = Arc::clone(engine.0.commit.requests().await?);
     requests.started(&request);
     let detached = session.again();
+    let running = activity::current().map(|entry| engine.0.activity.begin_again(&engine.0.env, &entry));
     let running = async move {
-        let outcome = execute::statement(&detached, statement, Some(request.clone())).await;
+        let work = execute::statement(&detached, statement, Some(request.clone()));
+        let outcome = match running {
+            Some(running) => running.run_to_its_end(work).await,
+            None => work.await,
+        };
         requests.finished(&request, outcome.err());
     };
     engine.0.detached.spawn(running);

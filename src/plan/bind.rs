@@ -21,8 +21,9 @@ use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, Result as DataFusionResult, ScalarValue, plan_datafusion_err};
 use datafusion::datasource::source_as_provider;
-use datafusion::execution::FunctionRegistry;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{FunctionRegistry, TaskContext};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{DdlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
@@ -53,6 +54,15 @@ pub(crate) struct Planned {
     /// What sources would not take, for EXPLAIN.
     pub(crate) declined: Declined,
     pub(crate) pushdown: bool,
+    memory: Arc<dyn MemoryPool>,
+}
+
+impl Planned {
+    /// What it runs in: with the memory of its query.
+    pub(crate) fn task(&self) -> Arc<TaskContext> {
+        let runtime = RuntimeEnv { memory_pool: Arc::clone(&self.memory), ..self.state.runtime_env().as_ref().clone() };
+        Arc::new(TaskContext::from(&self.state).with_runtime(Arc::new(runtime)))
+    }
 }
 
 /// What a query takes and gives.
@@ -224,7 +234,8 @@ impl<'a> Planner<'a> {
         let (logical, declined) = federate::push(optimized)?;
         let physical = state.query_planner().create_physical_plan(&logical, &state).await;
         let physical = physical.and_then(cooperate).map_err(Error::from_datafusion)?;
-        Ok(Planned { logical, physical, state, declined, pushdown: self.context.pushdown() })
+        let (pushdown, memory) = (self.context.pushdown(), Arc::clone(self.context.memory()));
+        Ok(Planned { logical, physical, state, declined, pushdown, memory })
     }
 
     fn state(&self, tables: &Tables) -> Result<SessionState> {

@@ -1,5 +1,6 @@
 //! Rows on their way to a client: read where statements run, as fast as the client takes them.
 
+use crate::activity::Killed;
 use crate::server::Shutdown;
 use crate::session::Rows;
 use arrow::array::RecordBatch;
@@ -18,6 +19,7 @@ pub(crate) struct Reading<T> {
     pieces: mpsc::Receiver<Result<Option<T>>>,
     is_over: bool,
     shutdown: Shutdown,
+    killed: Killed,
     /// Heard by the sources at once, also when the task computes and cannot be ended yet.
     _cancel: DropGuard,
     _task: AbortOnDropHandle<()>,
@@ -32,7 +34,7 @@ impl<T: Send + 'static> Reading<T> {
         mut write: impl FnMut(&RecordBatch) -> Result<T> + Send + 'static,
     ) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-        let cancel = rows.cancellation().drop_guard();
+        let (cancel, killed) = (rows.cancellation().drop_guard(), rows.killed());
         let task = workers.spawn(async move {
             loop {
                 let piece = match rows.next().await {
@@ -47,7 +49,7 @@ impl<T: Send + 'static> Reading<T> {
             }
         });
         let task = AbortOnDropHandle::new(task);
-        Self { pieces, is_over: false, shutdown: shutdown.clone(), _cancel: cancel, _task: task }
+        Self { pieces, is_over: false, shutdown: shutdown.clone(), killed, _cancel: cancel, _task: task }
     }
 
     /// The next piece; None after the last. Cancel-safe.
@@ -61,6 +63,7 @@ impl<T: Send + 'static> Reading<T> {
         let piece = tokio::select! {
             biased;
             error = self.shutdown.stopped() => Err(error),
+            error = self.killed.heard() => Err(error),
             piece = self.pieces.recv() => piece.unwrap_or_else(|| Err(Error::report("the statement ended in a panic"))),
         };
         self.is_over = !matches!(piece, Ok(Some(_)));

@@ -1,5 +1,6 @@
 //! The rows of `COPY ... FROM STDIN`, on their way from a client.
 
+use crate::activity::Running;
 use bytes::Bytes;
 use polder_catalog::{Error, Result, SqlState};
 use std::fmt;
@@ -19,11 +20,18 @@ pub struct CopyIn {
     pieces: mpsc::Sender<Piece>,
     /// Until its result was told.
     writing: Option<AbortOnDropHandle<Result<u64>>>,
+    /// The statement, until its end was told.
+    running: Option<Running>,
 }
 
 impl CopyIn {
     pub(crate) fn new(pieces: mpsc::Sender<Piece>, writing: tokio::task::JoinHandle<Result<u64>>) -> Self {
-        Self { pieces, writing: Some(AbortOnDropHandle::new(writing)) }
+        Self { pieces, writing: Some(AbortOnDropHandle::new(writing)), running: None }
+    }
+
+    /// The rows of a statement, whose end is theirs.
+    pub(crate) fn watched(self, running: Running) -> Self {
+        Self { running: Some(running), ..self }
     }
 
     /// Sends the next piece, waiting while those before are still being read. A piece may end anywhere.
@@ -56,8 +64,18 @@ impl CopyIn {
 
     async fn written(&mut self) -> Result<u64> {
         let writing = self.writing.take().ok_or_else(|| Error::fix(SqlState::STATE, "COPY has ended already"))?;
-        writing.await.map_err(|error| Error::report("writing rows ended in a panic").with_source(error))?
+        let Some(running) = self.running.take() else { return written(writing).await };
+        let written = running.run(written(writing)).await;
+        match &written {
+            Ok(_) => running.done(),
+            Err(error) => running.failed(error),
+        }
+        written
     }
+}
+
+async fn written(writing: AbortOnDropHandle<Result<u64>>) -> Result<u64> {
+    writing.await.map_err(|error| Error::report("writing rows ended in a panic").with_source(error))?
 }
 
 impl fmt::Debug for CopyIn {

@@ -1,12 +1,14 @@
 //! Prepared statements: read once, run many times with other values.
 
+use crate::activity::{Running, TEXT_BYTES};
 use crate::execute;
 use crate::requests::Request;
-use crate::session::{Outcome, Session, Words};
-use crate::sql::{self, Statement};
+use crate::session::{Outcome, Session, Words, watched};
+use crate::sql::{self, Shown, Statement};
 use datafusion::scalar::ScalarValue;
 use polder_catalog::Error;
 use polder_catalog::{Result, SqlState};
+use std::sync::Arc;
 
 /// A statement whose parameters, `$1`, `$2`, ..., get their values when it is run.
 ///
@@ -14,6 +16,7 @@ use polder_catalog::{Result, SqlState};
 #[derive(Debug)]
 pub struct Prepared {
     sql: String,
+    shown: Arc<Shown>,
     statement: Statement,
     /// Of an INSERT that has nothing but parameters.
     rows: Option<Vec<Vec<usize>>>,
@@ -48,14 +51,15 @@ impl Session {
     /// # Errors
     /// 42601 if it cannot be read. Whether its names exist is told when it is run.
     pub fn prepare(&self, sql: &str) -> Result<Prepared> {
-        let statement = sql::parse(sql)?;
+        let shown = Arc::new(Shown::of(sql, TEXT_BYTES));
+        let statement = sql::parse(sql).inspect_err(|error| self.enter(Arc::clone(&shown)).failed(error))?;
         let rows = match &statement {
             Statement::Insert { query, conflict: None, returning, .. } if returning.is_empty() => {
                 sql::rows_of_parameters(query)
             }
             _ => None,
         };
-        Ok(Prepared { sql: sql.to_string(), statement, rows })
+        Ok(Prepared { sql: sql.to_string(), shown, statement, rows })
     }
 
     /// Runs a prepared statement with values for its parameters. A request id names the statement with these values.
@@ -63,6 +67,24 @@ impl Session {
     /// # Errors
     /// 42P02 if a value is missing; all that [`run`](Self::run) tells.
     pub async fn run_prepared(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Outcome> {
+        self.run_begun(self.begin(prepared), prepared, values).await
+    }
+
+    /// A prepared statement begins, to be run by [`run_begun`](Self::run_begun).
+    pub(crate) fn begin(&self, prepared: &Prepared) -> Running {
+        self.enter(Arc::clone(&prepared.shown))
+    }
+
+    pub(crate) async fn run_begun(
+        &self,
+        running: Running,
+        prepared: &Prepared,
+        values: &[ScalarValue],
+    ) -> Result<Outcome> {
+        watched(running, self.run_bare(prepared, values)).await
+    }
+
+    async fn run_bare(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Outcome> {
         let words = Words { sql: &prepared.sql, values };
         let request = self.take_request(&prepared.statement, words)?;
         let (kind, writes) = (prepared.statement.in_transaction(), prepared.statement.writes());

@@ -1,5 +1,6 @@
 //! The rows of a statement, as a stream that can be watched and cancelled.
 
+use crate::activity::{Killed, Running};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
@@ -17,6 +18,8 @@ pub struct Rows {
     context: Option<ReadContext>,
     progress: Progress,
     position: Position,
+    /// The statement, until its end was told.
+    running: Option<Running>,
     _cancel_on_drop: Option<DropGuard>,
 }
 
@@ -24,7 +27,8 @@ impl Rows {
     /// Rows that a plan is about to give.
     pub(crate) fn running(stream: SendableRecordBatchStream, context: ReadContext, progress: Progress) -> Self {
         let guard = context.cancellation().clone().drop_guard();
-        Self { stream, context: Some(context), progress, position: Position::default(), _cancel_on_drop: Some(guard) }
+        let position = Position::default();
+        Self { stream, context: Some(context), progress, position, running: None, _cancel_on_drop: Some(guard) }
     }
 
     /// Rows that are already here: listings, explanations.
@@ -33,11 +37,22 @@ impl Rows {
         let stream = futures::stream::iter([Ok(batch)]);
         let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, stream);
         let (progress, position) = Default::default();
-        Self { stream: Box::pin(stream), context: None, progress, position, _cancel_on_drop: None }
+        Self { stream: Box::pin(stream), context: None, progress, position, running: None, _cancel_on_drop: None }
     }
 
     pub(crate) fn reflecting(self, position: Position) -> Self {
         Self { position, ..self }
+    }
+
+    /// The rows of a statement, whose end is theirs.
+    pub(crate) fn watched(self, running: Running) -> Self {
+        running.watch(self.progress.clone());
+        Self { running: Some(running), ..self }
+    }
+
+    /// Tells when the statement is killed, also while its rows are computed and nothing is heard there.
+    pub(crate) fn killed(&self) -> Killed {
+        self.running.as_ref().map(Running::killed).unwrap_or_default()
     }
 
     /// What the rows reflect of the log: of tables of Polder's own and of topics, as far as the statement has read them. As text
@@ -53,6 +68,29 @@ impl Rows {
 
     /// The next rows; `None` after the last. After an error there are none, and those before it are not the whole result.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let mut next = self.pull().await;
+        let Some(running) = &self.running else { return next };
+        match &next {
+            Ok(Some(batch)) => {
+                if let Err(error) = running.gives(batch) {
+                    self.cancel();
+                    next = Err(error);
+                }
+            }
+            Ok(None) => self.running.take().into_iter().for_each(Running::done),
+            Err(_) => {}
+        }
+        next.map_err(|error| match self.running.take() {
+            Some(running) => {
+                let error = running.named(error);
+                running.failed(&error);
+                error
+            }
+            None => error,
+        })
+    }
+
+    async fn pull(&mut self) -> Result<Option<RecordBatch>> {
         let next = match &self.context {
             None => self.stream.next().await,
             Some(context) => {
@@ -120,6 +158,12 @@ impl fmt::Debug for Rows {
 #[derive(Clone, Default)]
 pub struct Progress {
     leaves: Arc<[(String, Arc<dyn ExecutionPlan>)]>,
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.sources()).finish()
+    }
 }
 
 /// What was read from one source.

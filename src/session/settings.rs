@@ -48,7 +48,16 @@ pub(crate) const SPECS: &[OptionSpec] = &[
     .default("10s"),
     OptionSpec::new("statement_timeout", OptionKind::Duration, "How long a statement may run; `0s` for no limit.")
         .default("0s"),
+    OptionSpec::new(
+        "idle_in_transaction_session_timeout",
+        OptionKind::Duration,
+        "How long a transaction may wait for its next statement before it is rolled back and its connection ends; `0s` for no \
+         limit.",
+    )
+    .default("0s"),
 ];
+
+const IDLE_IN_TRANSACTION: &str = "idle_in_transaction_session_timeout";
 
 const DATAFUSION: &str = "datafusion.";
 
@@ -66,19 +75,26 @@ pub(crate) struct Settings {
 struct Often {
     pushdown: bool,
     statement_timeout: Option<Duration>,
+    idle_in_transaction: Option<Duration>,
     is_not_waited_for: bool,
     waits_for_effects: bool,
 }
 
 impl Settings {
-    /// The defaults, as the configuration file changes them.
-    pub(crate) fn new(config: &Config) -> Self {
+    /// The defaults, as the configuration file changes them; those of a client that is served are limits.
+    pub(crate) fn new(config: &Config, is_served: bool) -> Self {
         let spec_defaults = SPECS.iter().filter_map(|spec| Some((spec.name.to_string(), spec.default?.to_string())));
         let compatible = COMPATIBLE.iter().map(|setting| (setting.name.to_string(), setting.default.to_string()));
         let mut defaults: BTreeMap<_, _> = spec_defaults.chain(compatible).collect();
-        if let Some(timeout) = &config.engine.statement_timeout {
-            defaults.insert("statement_timeout".to_string(), timeout.clone());
-        }
+        let timeout = config.engine.statement_timeout.as_deref();
+        let server = &config.server;
+        let served = [
+            ("statement_timeout", server.statement_timeout.as_deref().or(timeout).unwrap_or("1h")),
+            (IDLE_IN_TRANSACTION, server.idle_in_transaction_session_timeout.as_deref().unwrap_or("10m")),
+        ];
+        let local = timeout.map(|timeout| ("statement_timeout", timeout));
+        let limits = if is_served { served.to_vec() } else { local.into_iter().collect() };
+        defaults.extend(limits.into_iter().map(|(name, value)| (name.to_string(), value.to_string())));
         let mut settings = Self { values: BTreeMap::new(), defaults, often: Often::default() };
         settings.read();
         settings
@@ -121,11 +137,17 @@ impl Settings {
         self.often.statement_timeout
     }
 
+    /// How long a transaction may wait for its next statement, if limited.
+    pub(crate) fn idle_in_transaction(&self) -> Option<Duration> {
+        self.often.idle_in_transaction
+    }
+
     fn read(&mut self) {
         let options = self.options();
         self.often = Often {
             pushdown: options.boolean("pushdown"),
             statement_timeout: options.duration("statement_timeout").filter(|timeout| !timeout.is_zero()),
+            idle_in_transaction: options.duration(IDLE_IN_TRANSACTION).filter(|time| !time.is_zero()),
             is_not_waited_for: self.value("wait") == "none",
             waits_for_effects: self.value("wait") == "effects",
         };
@@ -141,6 +163,7 @@ impl Settings {
             self.values.insert(name.to_string(), compatible.accept(value)?);
             return Ok(());
         }
+        let value = &as_duration(name, value);
         if name.starts_with(DATAFUSION) {
             let mut config = SessionConfig::new();
             config.options_mut().set(name, value).map_err(Error::from_datafusion)?;
@@ -211,6 +234,13 @@ impl Settings {
         let values = SPECS.iter().map(|spec| (spec.name.to_string(), self.value(spec.name)));
         Options::validate(SPECS, values).unwrap_or_default()
     }
+}
+
+/// PostgreSQL's timeouts are milliseconds unless they have a unit, and drivers send them so.
+fn as_duration(name: &str, value: &str) -> String {
+    let is_duration = SPECS.iter().any(|spec| spec.name == name && spec.kind == OptionKind::Duration);
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    if is_duration && is_number { format!("{value}ms") } else { value.to_string() }
 }
 
 fn unknown(name: &str) -> Error {

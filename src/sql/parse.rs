@@ -113,6 +113,10 @@ impl Reader<'_> {
                 self.skip(2);
                 Ok(Statement::WaitFor { request: self.value()? })
             }
+            ["kill", "query", _] => {
+                self.skip(2);
+                Ok(Statement::KillQuery { id: self.value()? })
+            }
             ["set", _, _] => self.set(),
             ["reset", _, _] => {
                 self.skip(1);

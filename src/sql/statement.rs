@@ -77,6 +77,8 @@ pub(crate) enum Statement {
     Commit,
     /// `ROLLBACK`.
     Rollback,
+    /// `KILL QUERY 'id'`: ends a statement of any session, by its id in `polder.system.queries`.
+    KillQuery { id: String },
     /// `WAIT FOR 'request id'`: the outcome of a statement that was sent under this id, once there is one.
     WaitFor { request: String },
     /// Who may do what.
@@ -388,6 +390,7 @@ impl Statement {
             Self::Query(_)
             | Self::Explain { .. }
             | Self::CheckCatalog { .. }
+            | Self::KillQuery { .. }
             | Self::WaitFor { .. }
             | Self::ShowPosition
             | Self::ShowCatalogs

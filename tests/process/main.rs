@@ -13,6 +13,8 @@ mod flight;
 mod interrupt;
 mod killed;
 mod log;
+mod deploy;
+mod operation;
 mod login;
 mod pgwire;
 mod program;

@@ -22,6 +22,7 @@ use datafusion_physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use object_store::ObjectStore;
+use polder_catalog::{Error, Request};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -198,6 +199,10 @@ impl Scope {
             .map_err(|error| diagnose::named(&self.info, &self.file, error))
     }
 
+    fn request(&self) -> Request {
+        Request::begin(&self.info.context, &self.info.place.catalog, "file")
+    }
+
     /// Waits for a step that may fail or panic, until the query is stopped.
     async fn wait<T>(&self, step: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let done = tokio::select! {
@@ -277,13 +282,24 @@ impl Morsel for NamedMorsel {
             }
         };
         // An error is the last item: what came before it is never taken for the whole.
-        futures::stream::unfold(Some((stream, scope)), |state| async move {
-            let (mut stream, scope) = state?;
+        futures::stream::unfold(Some((stream, scope, None)), |state| async move {
+            let (mut stream, scope, request) = state?;
+            let mut request = request.unwrap_or_else(|| scope.request());
             let next = scope.wait(async { stream.next().await.transpose() }).await;
             match next {
-                Ok(Some(batch)) => Some((Ok(batch), Some((stream, scope)))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
+                Ok(Some(batch)) => {
+                    request.answered();
+                    Some((Ok(batch), Some((stream, scope, Some(request)))))
+                }
+                Ok(None) => {
+                    request.answered();
+                    None
+                }
+                Err(error) => {
+                    let error = Error::from_datafusion(error);
+                    request.failed(&error);
+                    Some((Err(error.into()), None))
+                }
             }
         })
         .boxed()

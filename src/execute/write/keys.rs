@@ -144,7 +144,7 @@ impl<'a> Keys<'a> {
         let tables = vec![(reference, provider), (TableReference::bare(GIVEN), Arc::new(given) as _)];
         let tables = Tables { tables, calls: Default::default() };
         let planned = Planner::new(engine, context).physical(&query, &tables).await?;
-        let found = collect(planned.physical, planned.state.task_ctx()).await.map_err(Error::from_datafusion)?;
+        let found = collect(Arc::clone(&planned.physical), planned.task()).await.map_err(Error::from_datafusion)?;
         match found.iter().find(|batch| batch.num_rows() > 0) {
             None => Ok(()),
             Some(batch) => Err(self.exists(batch, 0, &(0..self.columns.len()).collect::<Vec<_>>())),

@@ -35,7 +35,7 @@ pub(super) async fn rows(
     let (query, tables) = returned(table, items, touched)?;
     let planned = Planner::new(&session.engine.0, context).in_order().physical(&query, &tables).await?;
     let schema = planned.physical.schema();
-    let rows = collect(planned.physical, planned.state.task_ctx()).await.map_err(Error::from_datafusion)?;
+    let rows = collect(Arc::clone(&planned.physical), planned.task()).await.map_err(Error::from_datafusion)?;
     concat_batches(&schema, &rows)
         .map(Some)
         .map_err(|error| Error::report("rows of one query do not fit together").with_source(error))

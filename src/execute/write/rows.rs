@@ -47,7 +47,7 @@ pub(super) async fn start(
     };
     let planned =
         planner.physical_into(&query, &tables, fields, defaults, |given| places(fields, columns, given)).await?;
-    let stream = execute_stream(planned.physical, planned.state.task_ctx()).map_err(Error::from_datafusion)?;
+    let stream = execute_stream(Arc::clone(&planned.physical), planned.task()).map_err(Error::from_datafusion)?;
     Ok(Written { stream, context: context.clone(), required: required(fields) })
 }
 

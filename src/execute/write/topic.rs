@@ -105,7 +105,7 @@ async fn constants(session: &Session, context: &ReadContext, values: Vec<ast::Ex
     }
     let tables = Tables { tables: Vec::new(), calls: Default::default() };
     let planned = Planner::new(&session.engine.0, context).in_order().physical(&query, &tables).await?;
-    let batches = collect(planned.physical, planned.state.task_ctx()).await.map_err(Error::from_datafusion)?;
+    let batches = collect(Arc::clone(&planned.physical), planned.task()).await.map_err(Error::from_datafusion)?;
     let columns: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(0).as_ref()).collect();
     concat(&columns).map_err(|error| Error::report("constants of one type do not fit").with_source(error))
 }

@@ -2,6 +2,7 @@
 
 use super::service::Flight;
 use super::{FlightOptions, Server};
+use crate::activity::{Activity, Connected as Counted, Protocol};
 use crate::engine::Engine;
 use crate::server::tls::Stream as Secured;
 use crate::server::{Door, Shutdown};
@@ -43,6 +44,7 @@ pub(crate) async fn serve(
     shutdown: Shutdown,
     workers: Handle,
 ) -> Result<()> {
+    let activity = Arc::clone(&engine.0.activity);
     let server = Arc::new(Server::new(engine, &options, door.clone(), shutdown.clone(), workers)?);
     let _sweeping = AbortOnDropHandle::new(tokio::spawn(sweep(Arc::clone(&server))));
     let service = FlightServiceServer::new(Flight::new(server))
@@ -52,7 +54,10 @@ pub(crate) async fn serve(
         .max_concurrent_streams(CALLS)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .add_service(service)
-        .serve_with_incoming_shutdown(connections(listener, options, door), async move { shutdown.draining().await })
+        .serve_with_incoming_shutdown(
+            connections(listener, options, door, activity),
+            async move { shutdown.draining().await },
+        )
         .await
         .map_err(|error| Error::new(Kind::Retry, SqlState::IO, "could not serve Flight SQL").with_source(error))
 }
@@ -69,13 +74,15 @@ fn connections(
     listener: TcpListener,
     options: FlightOptions,
     door: Door,
+    activity: Arc<Activity>,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(options.connections));
     let FlightOptions { patience, connections, .. } = options;
-    let accepted = futures::stream::unfold((listener, places), |(listener, places)| async move {
+    let accepted = futures::stream::unfold((listener, places, activity), |(listener, places, activity)| async move {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         let stream = accept(&listener).await;
-        Some(((stream, place), (listener, places)))
+        let counted = activity.connect(Protocol::Flight);
+        Some(((stream, (place, counted)), (listener, places, activity)))
     });
     // Nobody waits for the greeting of another one.
     let entered = accepted.map(move |(stream, place)| {
@@ -118,11 +125,13 @@ struct Connection {
     /// Until the client has spoken.
     patience: Option<Pin<Box<Sleep>>>,
     read: usize,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
+type Place = (OwnedSemaphorePermit, Counted);
+
 impl Connection {
-    fn new(stream: Secured, place: OwnedSemaphorePermit, patience: Duration) -> Self {
+    fn new(stream: Secured, place: Place, patience: Duration) -> Self {
         Self { stream, patience: Some(Box::pin(tokio::time::sleep(patience))), read: 0, _place: place }
     }
 }

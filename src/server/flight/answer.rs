@@ -4,6 +4,7 @@ use super::cancel::Entered;
 use super::encode::encoded;
 use super::status::status;
 use super::{Server, panicked};
+use crate::activity::Killed;
 use crate::server::Shutdown;
 use crate::session::Rows;
 use arrow::datatypes::SchemaRef;
@@ -25,6 +26,7 @@ pub(super) struct Answer {
     pieces: mpsc::Receiver<Result<Option<FlightData>, Status>>,
     shutdown: Shutdown,
     running: Entered,
+    killed: Killed,
     /// Heard by the sources at once, also when the task computes and cannot be ended yet.
     _cancel: DropGuard,
     _reading: AbortOnDropHandle<()>,
@@ -33,7 +35,7 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn start(server: &Server, rows: Rows, told: &SchemaRef, running: Entered) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-        let cancel = rows.cancellation().drop_guard();
+        let (cancel, killed) = (rows.cancellation().drop_guard(), rows.killed());
         let mut encoded = encoded(rows, told);
         let reading = server.workers.spawn(async move {
             while let Some(piece) = encoded.next().await {
@@ -46,7 +48,7 @@ impl Answer {
             let _ = sender.send(Ok(None)).await;
         });
         let reading = AbortOnDropHandle::new(reading);
-        Self { pieces, shutdown: server.shutdown.clone(), running, _cancel: cancel, _reading: reading }
+        Self { pieces, shutdown: server.shutdown.clone(), running, killed, _cancel: cancel, _reading: reading }
     }
 
     /// An error is the last piece: the client takes no part for the whole.
@@ -65,6 +67,7 @@ impl Answer {
         tokio::select! {
             biased;
             error = self.shutdown.stopped() => Err(status(error)),
+            error = self.killed.heard() => Err(status(error)),
             () = self.running.cancelled() => Err(status(Error::cancelled())),
             piece = self.pieces.recv() => piece.unwrap_or_else(|| Err(status(panicked()))),
         }

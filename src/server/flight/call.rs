@@ -3,6 +3,7 @@
 use super::Server;
 use super::status::status;
 use crate::server::login::{Credentials, credentials};
+use crate::activity::Protocol;
 use crate::session::Session;
 use polder_catalog::{Error, Position, Result, SqlState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,8 @@ const COOKIE: &str = "arrow_flight_session_id";
 /// The token of what was read or written.
 const POSITION: &str = "polder-position";
 /// What a client may say of each call, and the setting that it is.
-const SETTINGS: [(&str, &str); 2] = [("polder-read-after", "read_after"), ("polder-request-id", "request_id")];
+const SETTINGS: [(&str, &str); 3] =
+    [("polder-read-after", "read_after"), ("polder-request-id", "request_id"), ("user-agent", "application_name")];
 
 /// A call. All clones are the same.
 #[derive(Clone)]
@@ -50,7 +52,7 @@ impl Call {
                 let user = server.door.user(&server.engine, credentials).await?;
                 match cookie {
                     Some(id) => (Some(id), server.session_of_user(id, &user)?),
-                    None => (None, Arc::new(server.engine.session_of(user))),
+                    None => (None, new_session(server, user, metadata)?),
                 }
             }
         };
@@ -110,6 +112,15 @@ impl Call {
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A session, under the name that the client's library gives itself.
+pub(super) fn new_session(server: &Server, user: Arc<str>, metadata: &MetadataMap) -> Result<Arc<Session>> {
+    let session = Session::served(server.engine.clone(), user, Protocol::Flight);
+    if let Some(agent) = metadata.get("user-agent").and_then(|agent| agent.to_str().ok()) {
+        session.change_settings(|settings| settings.set("application_name", agent))?;
+    }
+    Ok(Arc::new(session))
 }
 
 fn insert_position(metadata: &mut MetadataMap, position: &Position) {

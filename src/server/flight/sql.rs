@@ -1,6 +1,6 @@
 //! Flight SQL, call by call: each is read here, done elsewhere, and its errors become gRPC's.
 
-use super::call::{Call, authorization};
+use super::call::{Call, authorization, new_session};
 use super::encode::{exact_schema_bytes, ready, unwritable};
 use super::options::{self, SetSessionOptionsRequest};
 use super::put::Sent;
@@ -29,7 +29,6 @@ use arrow_flight::{
 use futures::stream::BoxStream;
 use polder_catalog::{Error, Result, SqlState};
 use prost::Message;
-use std::sync::Arc;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -82,7 +81,7 @@ impl FlightSqlService for Service {
     ) -> Answered<Messages<HandshakeResponse>> {
         let credentials = credentials(authorization(request.metadata())).map_err(status)?;
         let user = self.0.door.user(&self.0.engine, credentials).await.map_err(status)?;
-        let session = Arc::new(self.0.engine.session_of(user));
+        let session = new_session(&self.0, user, request.metadata()).map_err(status)?;
         let token = self.0.sessions.put(session, 0).map_err(status)?;
         let answer = HandshakeResponse { payload: token.clone().into(), ..HandshakeResponse::default() };
         let mut response = one(answer)?;

@@ -78,7 +78,14 @@ impl Server {
         values: Vec<ScalarValue>,
     ) -> Result<Outcome> {
         let session = Arc::clone(session);
-        self.work(async move { session.run_prepared(&prepared, &values).await }).await
+        let begun = session.begin(&prepared);
+        let killed = begun.killed();
+        let run = self.work(async move { session.run_begun(begun, &prepared, &values).await });
+        tokio::select! {
+            biased;
+            error = killed.heard() => Err(error),
+            outcome = run => outcome,
+        }
     }
 
     /// A ticket for rows; or what was done, at once, if there are none.

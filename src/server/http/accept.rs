@@ -1,6 +1,7 @@
 //! Connections: how many, how long they may take, and how they end.
 
 use super::{HttpOptions, router};
+use crate::activity::Protocol;
 use crate::engine::Engine;
 use crate::server::{Door, Shutdown};
 use hyper::server::conn::http1;
@@ -35,6 +36,7 @@ pub(crate) async fn serve(
     })?;
     let places = Arc::new(Semaphore::new(options.connections));
     let patience = options.patience;
+    let activity = Arc::clone(&engine.0.activity);
     let router = router(engine, shutdown.clone(), options, door.clone(), address, workers);
     let graceful = GracefulShutdown::new();
     loop {
@@ -58,6 +60,7 @@ pub(crate) async fn serve(
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
         let (door, watcher) = (door.clone(), graceful.watcher());
+        let connected = activity.connect(Protocol::Http);
         tokio::spawn(async move {
             let stream = match door.enter(stream, "http/1.1", patience).await {
                 Ok(stream) => stream,
@@ -70,7 +73,7 @@ pub(crate) async fn serve(
             if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop(place);
+            drop((place, connected));
         });
     }
     drop(listener);

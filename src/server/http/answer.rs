@@ -4,6 +4,7 @@ use super::Server;
 use super::format::{Encoder, Encoding};
 use super::problem::Problem;
 use super::statement::Statement;
+use crate::activity::{Killed, Protocol};
 use crate::server::Shutdown;
 use crate::server::login::credentials;
 use crate::session::{Outcome, Rows, Session};
@@ -32,7 +33,7 @@ pub(super) async fn answer(server: &Server, headers: &HeaderMap, statement: Stat
     };
     let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let user = server.door.user(&server.engine, credentials(authorization)?).await?;
-    let session = Arc::new(server.engine.session_of(user));
+    let session = Arc::new(Session::served(server.engine.clone(), user, Protocol::Http));
     for (name, value) in &statement.settings {
         session.change_settings(|settings| settings.set(name, value))?;
     }
@@ -64,11 +65,14 @@ async fn run(server: &Server, session: &Arc<Session>, statement: Statement) -> R
         return Err(error.with_hint("headers take the place of SET: Idempotency-Key, Polder-Read-After"));
     }
     let session = Arc::clone(session);
-    let running = async move { session.run_prepared(&prepared, &statement.parameters).await };
+    let begun = session.begin(&prepared);
+    let killed = begun.killed();
+    let running = async move { session.run_begun(begun, &prepared, &statement.parameters).await };
     let running = AbortOnDropHandle::new(server.workers.spawn(running));
     tokio::select! {
         biased;
         error = server.shutdown.stopped() => Err(error),
+        error = killed.heard() => Err(error),
         outcome = running => outcome.unwrap_or_else(|error| Err(panicked().with_detail(error.to_string()))),
     }
 }
@@ -83,6 +87,7 @@ struct Answer {
     pieces: mpsc::Receiver<Result<Option<Bytes>>>,
     is_over: bool,
     shutdown: Shutdown,
+    killed: Killed,
     /// Heard by the sources at once, also when the task computes and cannot be ended yet.
     _cancel: DropGuard,
     _reading: AbortOnDropHandle<()>,
@@ -94,7 +99,7 @@ const PIECES_AHEAD: usize = 1;
 impl Answer {
     fn start(mut rows: Rows, mut encoder: Encoder, server: &Server) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-        let cancel = rows.cancellation().drop_guard();
+        let (cancel, killed) = (rows.cancellation().drop_guard(), rows.killed());
         let reading = server.workers.spawn(async move {
             loop {
                 let piece = match rows.next().await {
@@ -115,7 +120,8 @@ impl Answer {
             }
         });
         let reading = AbortOnDropHandle::new(reading);
-        Self { pieces, is_over: false, shutdown: server.shutdown.clone(), _cancel: cancel, _reading: reading }
+        let shutdown = server.shutdown.clone();
+        Self { pieces, is_over: false, shutdown, killed, _cancel: cancel, _reading: reading }
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>> {
@@ -123,6 +129,7 @@ impl Answer {
             let piece = tokio::select! {
                 biased;
                 error = self.shutdown.stopped() => return Err(error),
+                error = self.killed.heard() => return Err(error),
                 piece = self.pieces.recv() => piece.ok_or_else(panicked)??,
             };
             match piece {

@@ -15,6 +15,7 @@ mod types;
 pub(crate) use accept::serve;
 
 use crate::engine::Engine;
+use crate::metrics;
 use crate::server::{Door, Shutdown};
 use answer::answer;
 use axum::Router;
@@ -76,6 +77,7 @@ fn router(
         .route("/v1/catalogs/{catalog}/tables", get(tables))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics_page))
         .fallback(async |uri: Uri| {
             let error = Error::fix(SqlState::NO_OBJECT, format!("there is nothing at {}", uri.path()));
             Problem(error.with_hint("POST /v1/sql runs a statement")).with_status(StatusCode::NOT_FOUND)
@@ -119,6 +121,10 @@ async fn tables(
 ) -> Result<Response, Problem> {
     let catalog = catalog.replace('"', "\"\"");
     answer(&server, &headers, Statement::plain(format!("SHOW TABLES FROM \"{catalog}\""))).await
+}
+
+async fn metrics_page(State(server): State<Server>) -> Response {
+    ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], metrics::text(&server.engine.0)).into_response()
 }
 
 /// Whether requests should be sent here.

@@ -61,6 +61,10 @@ impl Statement {
                 settings.push((setting, value.to_string()));
             }
         }
+        // What it calls itself is told as far as it can be read.
+        if let Some(agent) = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
+            settings.push(("application_name", agent.to_string()));
+        }
         Ok(Self { sql: body.sql, parameters, settings })
     }
 }

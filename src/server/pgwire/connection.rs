@@ -7,6 +7,7 @@ use super::message::{Broken, Codec, Formats, Message, violation};
 use super::notice::{self, Severity};
 use super::startup;
 use super::types::{RowWriter, description, fields};
+use crate::activity::Protocol;
 use crate::server::reading::Reading;
 use crate::server::tls::Stream;
 use crate::session::{Notices, Outcome, Prepared, REPORTED, Session, TransactionStatus, reported_name};
@@ -82,7 +83,7 @@ impl From<Broken> for Failed {
 impl Connection {
     pub(super) fn open(mut wire: Wire, server: Server, user: Arc<str>) -> Self {
         wire.set_backpressure_boundary(GATHERED);
-        let session = Arc::new(server.engine.session_of(user));
+        let session = Arc::new(Session::served(server.engine.clone(), user, Protocol::Pgwire));
         let registered = server.cancels.register();
         Self {
             wire,
@@ -218,9 +219,18 @@ impl Connection {
         cancel: &CancellationToken,
     ) -> Result<Outcome, Failed> {
         let (session, prepared) = (Arc::clone(&self.session), Arc::clone(prepared));
-        let running = self.server.workers.spawn(async move { session.run_prepared(&prepared, &values).await });
+        let begun = session.begin(&prepared);
+        let killed = begun.killed();
+        let running = self.server.workers.spawn(async move { session.run_begun(begun, &prepared, &values).await });
         let running = AbortOnDropHandle::new(running);
-        let outcome = self.hearing(running, cancel).await?;
+        let ended = async {
+            tokio::select! {
+                biased;
+                error = killed.heard() => Ok(Err(error)),
+                outcome = running => outcome,
+            }
+        };
+        let outcome = self.hearing(ended, cancel).await?;
         Ok(outcome.map_err(|error| Error::report("the statement ended in a panic").with_source(error))??)
     }
 
@@ -266,9 +276,11 @@ impl Connection {
             return Ok(Some(message));
         }
         let idle = async {
-            match self.session.transaction_status() {
-                TransactionStatus::Idle => std::future::pending().await,
-                _ => tokio::time::sleep(self.server.options.idle_in_transaction).await,
+            match self.session.settings().idle_in_transaction() {
+                Some(time) if self.session.transaction_status() != TransactionStatus::Idle => {
+                    tokio::time::sleep(time).await;
+                }
+                _ => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -279,7 +291,7 @@ impl Connection {
             }
             () = idle => {
                 let message = "the transaction has waited too long for its next statement";
-                Err(Failed::Fatal(Error::retry(SqlState::IDLE_TRANSACTION, message).with_detail("it was rolled back")))
+                Err(Failed::Fatal(Error::retry(SqlState::IDLE_TRANSACTION, message).with_detail("it was rolled back").with_hint("SET idle_in_transaction_session_timeout says how long it may wait")))
             }
         }
     }

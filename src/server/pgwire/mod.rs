@@ -18,6 +18,7 @@ mod parameters;
 mod startup;
 mod types;
 
+use crate::activity::Protocol;
 use crate::engine::Engine;
 use crate::server::{Door, Shutdown};
 use cancel::Cancels;
@@ -38,8 +39,6 @@ pub(crate) struct PgOptions {
     pub(crate) message_bytes: usize,
     /// How long a client may take to log in.
     pub(crate) patience: Duration,
-    /// How long a transaction may wait for its next statement.
-    pub(crate) idle_in_transaction: Duration,
     /// How long a client may leave unread what it was sent.
     pub(crate) unread: Duration,
 }
@@ -50,7 +49,6 @@ impl Default for PgOptions {
             connections: 1000,
             message_bytes: 16 << 20,
             patience: Duration::from_secs(10),
-            idle_in_transaction: Duration::from_secs(600),
             unread: Duration::from_secs(600),
         }
     }
@@ -101,9 +99,10 @@ pub(crate) async fn serve(
                 // Small answers must not wait for more; one that cannot be told so is only slower.
                 let _ = stream.set_nodelay(true);
                 let server = server.clone();
+                let connected = server.engine.0.activity.connect(Protocol::Pgwire);
                 connections.spawn(async move {
                     startup::serve(stream, server).await;
-                    drop(place);
+                    drop((place, connected));
                 });
             }
             Err(error) => {
