@@ -25,7 +25,7 @@ const NOTICE: HeaderName = HeaderName::from_static("polder-notice");
 pub(super) async fn answer(server: &Server, headers: &HeaderMap, statement: Statement) -> Result<Response, Problem> {
     let Some(encoding) = Encoding::accepted(headers) else {
         let error = Error::fix(SqlState::NOT_SUPPORTED, "none of the accepted formats can be had").with_hint(
-            "accept application/json, application/x-ndjson, text/csv or application/vnd.apache.arrow.stream",
+            "accept application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream or application/vnd.polder.rows+ndjson",
         );
         return Ok(Problem(error).with_status(StatusCode::NOT_ACCEPTABLE));
     };
@@ -93,6 +93,7 @@ impl Answer {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let cancel = rows.cancellation().drop_guard();
         let reading = server.workers.spawn(async move {
+            let mut has_begun = false;
             loop {
                 let piece = match rows.next().await {
                     Ok(Some(batch)) => encoder.batch(&batch),
@@ -100,9 +101,16 @@ impl Answer {
                     Err(error) => Err(error),
                 };
                 let has_failed = piece.is_err();
+                let last_words = piece.as_ref().err().filter(|_| has_begun).and_then(|error| encoder.failed(error));
+                if let Some(last_words) = last_words {
+                    let _ = sender.send(Ok(Some(last_words.into()))).await;
+                    let _ = sender.send(Ok(None)).await;
+                    return;
+                }
                 if sender.send(piece.map(|piece| Some(piece.into()))).await.is_err() || has_failed {
                     return;
                 }
+                has_begun = true;
             }
             let last = encoder.finish().map(|piece| Some(piece.into()));
             let is_whole = last.is_ok();
@@ -133,10 +141,10 @@ impl Answer {
 }
 
 /// The first rows are awaited, so that what fails at once has a status of its own. What fails later breaks the connection
-/// off: the client sees that the body has no end, and takes no part for the whole.
+/// off, unless the format has a place for it: the client sees that the body has no end, and takes no part for the whole.
 async fn stream(server: &Server, rows: Rows, encoding: Encoding) -> Result<Response> {
     let notices = rows.notices();
-    let encoder = encoding.encoder(&rows.schema())?;
+    let encoder = encoding.encoder(&rows)?;
     let mut answer = Answer::start(rows, encoder, server);
     let first = answer.piece().await?;
     let pieces = futures::stream::try_unfold((first, answer), async |(first, mut answer)| {

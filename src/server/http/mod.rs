@@ -1,4 +1,4 @@
-//! HTTP: `POST /v1/sql`, listings, and what an orchestrator asks.
+//! HTTP: `POST /v1/sql`, listings, what an orchestrator asks, and the console for people with a browser.
 //!
 //! Every request has a session of its own, so what belongs to a session (`SET`, `BEGIN`) is refused rather than lost.
 //! Loopback is no protection from a browser: a page of elsewhere may send requests to it. So a statement must come as
@@ -7,25 +7,30 @@
 
 mod accept;
 mod answer;
+mod console;
 mod format;
 mod problem;
 mod statement;
+mod told;
 mod types;
 
 pub(crate) use accept::serve;
 
 use crate::engine::Engine;
 use crate::server::Shutdown;
+use crate::sql::{KEYWORDS, identifier};
 use answer::answer;
-use axum::Router;
 use axum::body::{Bytes, HttpBody};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Json, Router};
 use polder_catalog::{Error, SqlState};
 use problem::Problem;
+use serde_json::{Value, json};
 use statement::Statement;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -59,15 +64,30 @@ struct Server {
     workers: Handle,
 }
 
+/// What is served, path by path. `openapi.json` describes each of them.
+fn routes() -> [(&'static str, MethodRouter<Server>); 11] {
+    [
+        ("/", get(console::page)),
+        ("/console/{file}", get(console::file)),
+        ("/v1/sql", post(sql)),
+        ("/v1/catalogs", get(catalogs)),
+        ("/v1/catalogs/{catalog}/schemas", get(schemas)),
+        ("/v1/catalogs/{catalog}/tables", get(tables)),
+        ("/v1/catalogs/{catalog}/schemas/{schema}/tables/{table}", get(columns)),
+        ("/v1/words", get(words)),
+        ("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI))),
+        ("/healthz", get(async || "ok\n")),
+        ("/readyz", get(ready)),
+    ]
+}
+
+const OPENAPI: &str = include_str!("openapi.json");
+
 /// All routes.
 fn router(engine: Engine, shutdown: Shutdown, options: HttpOptions, address: SocketAddr, workers: Handle) -> Router {
     let server = Server { engine, shutdown, options, is_loopback: address.ip().is_loopback(), workers };
-    Router::new()
-        .route("/v1/sql", post(sql))
-        .route("/v1/catalogs", get(catalogs))
-        .route("/v1/catalogs/{catalog}/tables", get(tables))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
+    let routes = routes().into_iter().fold(Router::new(), |router, (path, handler)| router.route(path, handler));
+    routes
         .fallback(async |uri: Uri| {
             let error = Error::fix(SqlState::NO_OBJECT, format!("there is nothing at {}", uri.path()));
             Problem(error.with_hint("POST /v1/sql runs a statement")).with_status(StatusCode::NOT_FOUND)
@@ -100,17 +120,56 @@ async fn body(server: &Server, request: Request) -> Result<Bytes, Problem> {
     }
 }
 
-async fn catalogs(State(server): State<Server>, headers: HeaderMap) -> Result<Response, Problem> {
-    answer(&server, &headers, Statement::plain("SHOW CATALOGS".to_string())).await
+/// Names of a path, if they can be read.
+type Named<T> = Result<Path<T>, PathRejection>;
+
+fn named<T>(names: Named<T>) -> Result<T, Problem> {
+    names.map(|Path(names)| names).map_err(|rejection| {
+        let error = Error::fix(SqlState::TEXT, "the path cannot be read").with_detail(rejection.body_text());
+        Problem(error.with_hint("names in a path are UTF-8, percent-encoded"))
+    })
 }
 
-async fn tables(
+/// A statement that shows what the path names; 404 for a name that nothing has.
+async fn list(server: &Server, headers: &HeaderMap, sql: String) -> Result<Response, Problem> {
+    match answer(server, headers, Statement::plain(sql)).await {
+        Err(Problem(error)) if problem::is_unknown_name(&error) => {
+            Ok(Problem(error).with_status(StatusCode::NOT_FOUND))
+        }
+        answer => answer,
+    }
+}
+
+async fn catalogs(State(server): State<Server>, headers: HeaderMap) -> Result<Response, Problem> {
+    list(&server, &headers, "SHOW CATALOGS".to_string()).await
+}
+
+async fn tables(State(server): State<Server>, catalog: Named<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    let catalog = named(catalog)?;
+    list(&server, &headers, format!("SHOW TABLES FROM {}", identifier(&catalog))).await
+}
+
+async fn schemas(
     State(server): State<Server>,
-    Path(catalog): Path<String>,
+    catalog: Named<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let catalog = catalog.replace('"', "\"\"");
-    answer(&server, &headers, Statement::plain(format!("SHOW TABLES FROM \"{catalog}\""))).await
+    let catalog = named(catalog)?;
+    list(&server, &headers, format!("SHOW SCHEMAS FROM {}", identifier(&catalog))).await
+}
+
+async fn columns(
+    State(server): State<Server>,
+    name: Named<[String; 3]>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let name = named(name)?.map(|part| identifier(&part)).join(".");
+    list(&server, &headers, format!("DESCRIBE {name}")).await
+}
+
+/// What the language has, for completion and highlighting.
+async fn words(State(server): State<Server>) -> Json<Value> {
+    Json(json!({ "keywords": KEYWORDS, "functions": server.engine.session().function_names() }))
 }
 
 /// Whether requests should be sent here.
