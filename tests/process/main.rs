@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods)]
 
 mod commands;
+mod console;
 mod demo;
 mod documents;
 mod examples;
@@ -13,6 +14,7 @@ mod flight;
 mod interrupt;
 mod killed;
 mod log;
+mod openapi;
 mod pgwire;
 mod program;
 mod serve;

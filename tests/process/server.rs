@@ -10,6 +10,8 @@ pub(crate) struct Server {
     /// None once it has ended in good order.
     child: Option<Child>,
     pub(crate) said: Transcript,
+    /// Where HTTP is served.
+    pub(crate) http: String,
     /// Where Flight SQL is served.
     pub(crate) flight: String,
     /// Where PostgreSQL's protocol is served.
@@ -30,8 +32,20 @@ impl Server {
             let address = text.split(scheme).nth(1).and_then(|rest| rest.split(['/', '\n']).next());
             address.expect("an address").to_string()
         };
-        let (flight, pg) = (address("grpc://"), address("postgresql://"));
-        Self { child: Some(child), said, flight, pg }
+        let (http, flight, pg) = (address("http://"), address("grpc://"), address("postgresql://"));
+        Self { child: Some(child), said, http, flight, pg }
+    }
+
+    /// Runs a statement that must do.
+    pub(crate) fn sql(&self, sql: &str) {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--fail-with-body", "--max-time", "60"])
+            .args(["--header", "Content-Type: application/json"])
+            .args(["--data-binary", &format!("{{\"sql\": {sql:?}}}")])
+            .arg(format!("http://{}/v1/sql", self.http))
+            .output()
+            .expect("run curl");
+        assert_ran(&output);
     }
 
     /// A program of `tests/process/clients`, with the address of a server and a part of it to run.
