@@ -101,7 +101,8 @@ pub(super) fn check(session: &Session, statement: &Statement) -> Result<Aftermat
 /// Writes are refused where they find what they write.
 fn may_be_done_read_only(statement: &Statement) -> bool {
     use crate::sql::InTransaction::{Ends, Reads};
-    matches!(statement.in_transaction(), Ends | Reads) || matches!(statement, Statement::Begin { .. } | Statement::KillQuery { .. })
+    matches!(statement.in_transaction(), Ends | Reads)
+        || matches!(statement, Statement::Begin { .. } | Statement::KillQuery { .. })
 }
 
 /// Changes rights as a statement that was done has it.

@@ -46,7 +46,7 @@ pub(crate) async fn statement(session: &Session, statement: Statement, request: 
 async fn run(session: &Session, statement: Statement, request: Option<Request>) -> Result<Outcome> {
     match statement {
         Statement::Query(query) => query::run(session, &query).await,
-        Statement::Explain { query, analyze, verbose } => query::explain(session, &query, analyze, verbose).await,
+        Statement::Explain { query, how } => query::explain(session, &query, how).await,
         Statement::CreateCatalog { name, connector, options, exists } => {
             Box::pin(define::create_catalog(session, name, connector, options, exists)).await
         }

@@ -6,7 +6,7 @@ use crate::execute::{cut, show};
 use crate::plan::explain::Explanation;
 use crate::plan::{Planned, Planner};
 use crate::session::{Outcome, Progress, Rows, Session};
-use crate::sql::Query;
+use crate::sql::{Explaining, Query};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use polder_catalog::{CatalogName, Error, Position, Principal, QueryId, ReadContext, Result, Source};
@@ -27,19 +27,19 @@ pub(super) async fn run(session: &Session, query: &Query) -> Result<Outcome> {
     Ok(Outcome::Rows(Rows::running(stream, context, progress).reflecting(position)))
 }
 
-/// Explains a query, after running it to its end if `analyze`.
-pub(super) async fn explain(session: &Session, query: &Query, analyze: bool, verbose: bool) -> Result<Outcome> {
+/// Explains a query, after running it to its end if it is to be analyzed.
+pub(super) async fn explain(session: &Session, query: &Query, how: Explaining) -> Result<Outcome> {
     let context = context(session);
     let _guard = context.cancellation().clone().drop_guard();
     let (planned, sources, context) = plan(session, query, &context).await?;
     let mut explanation = Explanation {
         planned: &planned,
         sources: &sources,
-        verbose,
+        verbose: how.verbose,
         in_transaction: session.in_transaction(),
         ran: None,
     };
-    if analyze {
+    if how.analyze {
         let stopwatch = session.engine.0.env.stopwatch();
         let rows = execute_stream(Arc::clone(&planned.physical), planned.task());
         let mut rows = rows.map_err(Error::from_datafusion)?;
@@ -55,7 +55,8 @@ pub(super) async fn explain(session: &Session, query: &Query, analyze: bool, ver
         }
         explanation.ran = Some(stopwatch.elapsed());
     }
-    Ok(show::rows(&show::PLAN_COLUMNS, explanation.lines().into_iter().map(|line| [Some(line)])))
+    let lines = if how.json { vec![explanation.json()?] } else { explanation.lines() };
+    Ok(show::rows(&show::PLAN_COLUMNS, lines.into_iter().map(|line| [Some(line)])))
 }
 
 async fn plan(

@@ -1,8 +1,10 @@
-//! EXPLAIN: what each source is asked, and for everything kept here, why.
+//! EXPLAIN: what each source is asked, and for everything kept here, why; as lines or as JSON.
 //!
 //! The tree is the physical plan that runs, without the operators that only move batches between threads or rename columns
 //! (VERBOSE shows those too). Under each scan stands the exact request; beside each operator over one source's rows, the reason why the
 //! source does not do it.
+
+mod node;
 
 use crate::plan::Planned;
 use crate::plan::federate::Operator;
@@ -19,7 +21,8 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
-use polder_catalog::{Capabilities, CatalogName, Reason, ReasonCode, Source, Support};
+use node::{Document, KeptHere, Milliseconds, Node};
+use polder_catalog::{Capabilities, CatalogName, Error, Reason, ReasonCode, Result, Source, Support};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,9 +52,9 @@ impl Explanation<'_> {
     /// The explanation, line by line.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        self.node(&self.planned.physical, 0, false, &mut lines);
+        self.nodes(&self.planned.physical, false).iter().for_each(|node| node.write_lines(0, &mut lines));
         if let Some(elapsed) = self.ran {
-            lines.push(format!("Total time: {}", milliseconds(elapsed)));
+            lines.push(format!("Total time: {}", node::milliseconds(elapsed)));
         }
         if self.verbose {
             lines.push("Logical plan:".to_string());
@@ -60,32 +63,40 @@ impl Explanation<'_> {
         lines
     }
 
-    fn node(&self, plan: &Arc<dyn ExecutionPlan>, depth: usize, joined: bool, lines: &mut Vec<String>) {
-        let indent = "  ".repeat(depth);
-        if let Some((name, source)) = self.owner(plan) {
-            self.scan(plan, name, source, &indent, joined, lines);
-            return;
-        }
-        let joined = joined || plan.is::<HashJoinExec>();
-        let is_plumbing = PLUMBING.contains(&plan.name()) || only_renames(plan);
-        if !is_plumbing || self.verbose {
-            lines.push(format!("{indent}{}{}", self.head(plan), self.local_metrics(plan)));
-            if let Some(reason) = self.reason(plan) {
-                lines.push(format!("{indent}    local: {reason}"));
-            }
-        }
-        let depth = if is_plumbing && !self.verbose { depth } else { depth + 1 };
-        plan.children().into_iter().for_each(|child| self.node(child, depth, joined, lines));
+    /// The explanation as a JSON document in the shape of PostgreSQL's.
+    ///
+    /// # Errors
+    /// None that is known: JSON has all texts and numbers of a plan.
+    pub(crate) fn json(&self) -> Result<String> {
+        let logical = self.verbose.then(|| self.planned.logical.display_indent().to_string());
+        let document = Document::new(self.nodes(&self.planned.physical, false), self.ran, logical);
+        serde_json::to_string_pretty(&[document])
+            .map_err(|error| Error::report("the plan cannot be written as JSON").with_detail(error.to_string()))
     }
 
-    fn head(&self, plan: &Arc<dyn ExecutionPlan>) -> String {
-        struct Head<'a>(&'a dyn ExecutionPlan);
-        impl std::fmt::Display for Head<'_> {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                self.0.fmt_as(DisplayFormatType::Default, f)
-            }
+    /// An operator with those below it; for one that is not shown, those below it alone.
+    fn nodes(&self, plan: &Arc<dyn ExecutionPlan>, joined: bool) -> Vec<Node> {
+        if let Some((name, source)) = self.owner(plan) {
+            return self.scan(plan, name, source, joined).into_iter().collect();
         }
-        Head(plan.as_ref()).to_string()
+        let joined = joined || plan.is::<HashJoinExec>();
+        let below = plan.children().into_iter().flat_map(|child| self.nodes(child, joined)).collect();
+        let is_plumbing = PLUMBING.contains(&plan.name()) || only_renames(plan);
+        if is_plumbing && !self.verbose {
+            return below;
+        }
+        let metrics = plan.metrics().filter(|_| self.ran.is_some());
+        let rows = metrics.as_ref().and_then(|metrics| metrics.output_rows()).map(|rows| rows as u64);
+        let compute = metrics.and_then(|metrics| metrics.elapsed_compute());
+        vec![Node {
+            kind: plan.name().trim_end_matches("Exec").to_string(),
+            detail: Some(head(plan)),
+            local: self.reason(plan).map(|reason| reason.to_string()),
+            rows,
+            compute: compute.map(|nanoseconds| Milliseconds(Duration::from_nanos(nanoseconds as u64))),
+            below,
+            ..Node::default()
+        }]
     }
 
     fn scan(
@@ -93,43 +104,30 @@ impl Explanation<'_> {
         plan: &Arc<dyn ExecutionPlan>,
         name: &CatalogName,
         source: &Arc<dyn Source>,
-        indent: &str,
         joined: bool,
-        lines: &mut Vec<String>,
-    ) {
-        let Some(report) = source.describe_scan(name, plan.as_ref()) else { return };
-        lines.push(format!("{indent}Scan {name}{}", self.scan_metrics(plan)));
-        lines.extend(report.request.lines().map(|line| format!("{indent}    sends: {line}")));
-        if self.in_transaction && !report.is_noted {
-            lines.push(format!("{indent}    read live: COMMIT does not check whether it still holds"));
-        }
+    ) -> Option<Node> {
+        let report = source.describe_scan(name, plan.as_ref())?;
         // A Top-N fills in such a filter too, but not before this scan has been asked for its rows.
-        if joined && report.keys.is_empty() && !report.runtime_columns.is_empty() {
-            let columns = report.runtime_columns.join(", ");
-            lines.push(format!("{indent}    keys: {columns}, asked for once the join above knows them"));
-        }
-        lines.extend(report.keys.iter().map(|keys| format!("{indent}    keys: {keys}")));
-        for kept in report.kept_local {
-            let expression = if kept.expression.is_empty() { String::new() } else { format!(" {}", kept.expression) };
-            lines.push(format!("{indent}    local {}{expression}: {}", kept.what, kept.reason));
-        }
-    }
-
-    fn scan_metrics(&self, plan: &Arc<dyn ExecutionPlan>) -> String {
-        if self.ran.is_none() {
-            return String::new();
-        }
-        let (rows, bytes) = rows_and_bytes(plan.as_ref());
-        format!("  (rows={rows}, bytes={bytes}{})", span(plan).map(|time| format!(", time={time}")).unwrap_or_default())
-    }
-
-    fn local_metrics(&self, plan: &Arc<dyn ExecutionPlan>) -> String {
-        let Some(metrics) = plan.metrics().filter(|_| self.ran.is_some()) else { return String::new() };
-        let rows = metrics.output_rows().map(|rows| format!("rows={rows}"));
-        let compute = metrics.elapsed_compute().map(|nanoseconds| Duration::from_nanos(nanoseconds as u64));
-        let compute = compute.map(|time| format!("compute={}", milliseconds(time)));
-        let parts: Vec<_> = rows.into_iter().chain(compute).collect();
-        if parts.is_empty() { String::new() } else { format!("  ({})", parts.join(", ")) }
+        let awaited = if joined && report.keys.is_empty() { report.runtime_columns } else { Vec::new() };
+        let received = self.ran.map(|_| rows_and_bytes(plan.as_ref()));
+        let kept = report.kept_local.into_iter().map(|kept| KeptHere {
+            what: kept.what.to_string(),
+            expression: kept.expression,
+            reason: kept.reason.to_string(),
+        });
+        Some(Node {
+            kind: "Scan".to_string(),
+            catalog: Some(name.to_string()),
+            request: Some(report.request),
+            is_live: self.in_transaction && !report.is_noted,
+            awaited,
+            keys: report.keys,
+            kept: kept.collect(),
+            rows: received.map(|(rows, _)| rows),
+            bytes: received.map(|(_, bytes)| bytes),
+            time: self.ran.and_then(|_| span(plan)).map(Milliseconds),
+            ..Node::default()
+        })
     }
 
     fn owner(&self, plan: &Arc<dyn ExecutionPlan>) -> Option<(&CatalogName, &Arc<dyn Source>)> {
@@ -243,8 +241,19 @@ fn only_renames(plan: &Arc<dyn ExecutionPlan>) -> bool {
     projection.is_some_and(|projection| projection.expr().iter().all(|item| item.expr.is::<Column>()))
 }
 
+/// What an operator says of itself.
+fn head(plan: &Arc<dyn ExecutionPlan>) -> String {
+    struct Head<'a>(&'a dyn ExecutionPlan);
+    impl std::fmt::Display for Head<'_> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.0.fmt_as(DisplayFormatType::Default, f)
+        }
+    }
+    Head(plan.as_ref()).to_string()
+}
+
 /// From the first to the last row of a scan, over all its partitions.
-fn span(plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
+fn span(plan: &Arc<dyn ExecutionPlan>) -> Option<Duration> {
     use datafusion::physical_plan::metrics::MetricValue;
     let metrics = plan.metrics()?;
     let mut start = None;
@@ -256,10 +265,5 @@ fn span(plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
             _ => {}
         }
     }
-    let elapsed = (end? - start?).to_std().ok()?;
-    Some(milliseconds(elapsed))
-}
-
-fn milliseconds(time: Duration) -> String {
-    format!("{:.3} ms", time.as_secs_f64() * 1_000.0)
+    (end? - start?).to_std().ok()
 }

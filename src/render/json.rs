@@ -1,6 +1,6 @@
 //! `json` and `ndjson`: objects in the order of the columns, NULL as `null`, numbers with every digit.
 //!
-//! An object has each name once: a second column `a` becomes `a_1`.
+//! An object has each name once: a second column `a` becomes `a_1`. Rows as arrays need no names.
 
 use super::Sink;
 use super::value::{Token, Values};
@@ -73,6 +73,40 @@ impl Sink for Json {
             (true, false) => out.write_all(b"[]\n"),
             (false, _) => Ok(()),
         }
+    }
+}
+
+/// Writes one array per line, without names.
+pub(super) struct Arrays {
+    schema: SchemaRef,
+}
+
+impl Arrays {
+    pub(super) fn new(schema: &SchemaRef) -> Self {
+        Self { schema: Arc::clone(schema) }
+    }
+}
+
+impl Sink for Arrays {
+    fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> io::Result<()> {
+        let columns = columns(self.schema.fields(), batch)?;
+        let mut text = String::new();
+        for row in 0..batch.num_rows() {
+            text.push('[');
+            for (at, values) in columns.iter().enumerate() {
+                if at > 0 {
+                    text.push(',');
+                }
+                write_value(values, row, &mut text);
+            }
+            text.push_str("]\n");
+            super::csv::flush_when_large(&mut text, out)?;
+        }
+        out.write_all(text.as_bytes())
+    }
+
+    fn finish(&mut self, _: &mut dyn Write) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -42,6 +42,11 @@ pub(crate) trait Sink: Send {
     fn finish(&mut self, out: &mut dyn Write) -> io::Result<()>;
 }
 
+/// A sink for rows as arrays, one per line, without the names of the columns.
+pub(crate) fn arrays(schema: &SchemaRef) -> Box<dyn Sink> {
+    Box::new(json::Arrays::new(schema))
+}
+
 /// A sink for rows of this schema.
 pub(crate) fn sink(format: Format, schema: &SchemaRef, layout: &Layout) -> Box<dyn Sink> {
     match format {

@@ -4,6 +4,7 @@
 //! statement that may have changed them. A source that is down costs one short wait.
 
 use crate::session::{Outcome, Session};
+use crate::sql::KEYWORDS;
 use crate::sql::split::Splitter;
 use arrow::array::{Array, AsArray, RecordBatch};
 use polder_catalog::Result;
@@ -19,75 +20,6 @@ use tokio::runtime::Handle;
 
 /// How long Tab waits for names.
 const PATIENCE: Duration = Duration::from_millis(700);
-
-const KEYWORDS: &[&str] = &[
-    "ALL",
-    "ALTER",
-    "ANALYZE",
-    "AND",
-    "AS",
-    "ASC",
-    "BETWEEN",
-    "BY",
-    "CASE",
-    "CAST",
-    "CATALOG",
-    "CATALOGS",
-    "CHECK",
-    "CREATE",
-    "CROSS",
-    "DESC",
-    "DESCRIBE",
-    "DISTINCT",
-    "DROP",
-    "ELSE",
-    "END",
-    "EXCEPT",
-    "EXISTS",
-    "EXPLAIN",
-    "FALSE",
-    "FROM",
-    "FULL",
-    "GROUP",
-    "HAVING",
-    "ILIKE",
-    "IN",
-    "INNER",
-    "INTERSECT",
-    "INTERVAL",
-    "IS",
-    "JOIN",
-    "LATERAL",
-    "LEFT",
-    "LIKE",
-    "LIMIT",
-    "NOT",
-    "NULL",
-    "OFFSET",
-    "ON",
-    "OR",
-    "ORDER",
-    "OUTER",
-    "OVER",
-    "PARTITION",
-    "REPLACE",
-    "RESET",
-    "RIGHT",
-    "SCHEMAS",
-    "SELECT",
-    "SET",
-    "SHOW",
-    "TABLES",
-    "THEN",
-    "TRUE",
-    "UNION",
-    "USING",
-    "VALUES",
-    "VIEW",
-    "WHEN",
-    "WHERE",
-    "WITH",
-];
 
 /// The names that are known, and how to learn more.
 pub(super) struct Completion {

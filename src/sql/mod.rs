@@ -4,7 +4,9 @@
 //! it left to sqlparser; everything else goes to DataFusion's parser as it stands.
 
 mod as_of;
+mod explain;
 mod expression;
+mod keywords;
 mod parameters;
 mod parse;
 mod print;
@@ -15,7 +17,9 @@ mod statement;
 mod tests;
 
 pub(crate) use as_of::as_of;
+pub(crate) use explain::Explaining;
 pub(crate) use expression::{expression, has_query, names_in, select, select_where, select_with, with_current_user};
+pub(crate) use keywords::KEYWORDS;
 pub(crate) use parameters::{
     Argument, Types, assigned_rows, bind, bind_names, bind_names_in, cast_parameters, casts, limits, parameter,
     parameter_count, rows_of_parameters,

@@ -8,9 +8,10 @@ mod table;
 pub(crate) use procedure::steps;
 
 use crate::sql::as_of;
+use crate::sql::explain::{self, Explaining};
 use crate::sql::statement::{IfExists, Name, Query, Statement, ViewDefinition};
 use datafusion::error::DataFusionError;
-use datafusion::sql::parser::{DFParser, DFParserBuilder, ExplainStatement, Statement as DataFusionStatement};
+use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DataFusionStatement};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -272,23 +273,26 @@ impl Reader<'_> {
     }
 
     fn explain(&mut self) -> Result<Statement> {
-        match self.parser.parse_statement().map_err(syntax_error)? {
-            DataFusionStatement::Explain(ExplainStatement { options, statement }) => Ok(Statement::Explain {
-                query: match as_statement(*statement)? {
-                    Statement::Query(query) => query,
-                    _ => {
-                        return Err(Error::fix(
-                            SqlState::NOT_SUPPORTED,
-                            "EXPLAIN of a statement that writes is not supported",
-                        )
-                        .with_hint("explain the query that it reads"));
-                    }
-                },
-                analyze: options.analyze,
-                verbose: options.verbose,
-            }),
-            _ => Err(self.unexpected("a query after EXPLAIN")),
+        self.skip(1);
+        let how = if self.parser.parser.peek_token().token == Token::LParen && self.is_explain_option() {
+            let options = self.parser.parser.parse_utility_options().map_err(parser_error)?;
+            Explaining::of_options(&options)?
+        } else {
+            let (analyze, verbose) = (self.accept("analyze"), self.accept("verbose"));
+            let json = self.accept("format") && explain::is_json(&self.value()?)?;
+            Explaining { analyze, verbose, json }
+        };
+        match self.query()? {
+            Statement::Query(query) => Ok(Statement::Explain { query, how }),
+            _ => Err(Error::fix(SqlState::NOT_SUPPORTED, "EXPLAIN of a statement that writes is not supported")
+                .with_hint("explain the query that it reads")),
         }
+    }
+
+    /// Whether the parenthesis holds options. A query may begin with one, too.
+    fn is_explain_option(&self) -> bool {
+        let [_, first] = &self.words(2)[..] else { return false };
+        !["", "select", "with", "values", "table"].contains(&first.as_str())
     }
 
     fn query(&mut self) -> Result<Statement> {

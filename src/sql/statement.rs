@@ -1,6 +1,7 @@
 //! Everything that can be said to Polder, as a closed enum.
 
 use crate::access::Privilege;
+use crate::sql::explain::Explaining;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,8 @@ use std::fmt;
 pub(crate) enum Statement {
     /// `SELECT`, `VALUES`, `WITH`, `TABLE`: gives rows.
     Query(Query),
-    /// `EXPLAIN [ANALYZE] [VERBOSE] query`.
-    Explain { query: Query, analyze: bool, verbose: bool },
+    /// `EXPLAIN [ANALYZE] [VERBOSE] [FORMAT TEXT | JSON] query`, or `EXPLAIN (option, ...) query`.
+    Explain { query: Query, how: Explaining },
     /// `CREATE [OR REPLACE] CATALOG [IF NOT EXISTS] name USING connector [WITH (...)]`.
     CreateCatalog { name: String, connector: String, options: Vec<(String, String)>, exists: IfExists },
     /// `ALTER CATALOG name SET (...)`.

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods)]
 
 mod commands;
+mod console;
 mod demo;
 mod documents;
 mod examples;
@@ -16,6 +17,7 @@ mod log;
 mod deploy;
 mod operation;
 mod login;
+mod openapi;
 mod pgwire;
 mod program;
 mod serve;

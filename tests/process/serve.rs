@@ -130,6 +130,63 @@ fn statements_are_answered_in_each_format() {
     server.stop();
 }
 
+/// Lines that tell names, types and the end, or why there is none.
+#[test]
+fn rows_tell_their_types_and_their_end() {
+    let server = Server::start(&[]);
+    let told = ["--header", "Accept: application/vnd.polder.rows+ndjson"];
+    let sql = r#"{"sql": "SELECT a.value, b.value, NULL AS z FROM range(2) a JOIN range(2) b ON a.value = b.value ORDER BY 1"}"#;
+    let answer = server.sql(sql, &told);
+    assert_eq!(
+        answer.body,
+        "{\"columns\":[{\"name\":\"value\",\"nullable\":false,\"type\":\"Int64\"},\
+         {\"name\":\"value\",\"nullable\":false,\"type\":\"Int64\"},{\"name\":\"z\",\"nullable\":true,\"type\":\"Null\"}]}\n\
+         [0,0,null]\n[1,1,null]\n{\"end\":{\"notices\":[],\"rows\":2,\"sources\":[]}}\n"
+    );
+    let none = server.sql(r#"{"sql": "SELECT 1 AS n WHERE false"}"#, &told);
+    assert!(none.body.starts_with("{\"columns\"") && none.body.contains("\"rows\":0"), "{none:?}");
+    // What fails behind the first rows says why, and the body has an end.
+    let late = r#"{"sql": "SELECT 1 / (value - 99999) AS n FROM range(200000)"}"#;
+    let answer = server.sql(late, &told);
+    assert_eq!((answer.status, answer.code), (200, Some(0)), "{}", answer.head);
+    let last = answer.body.lines().last().unwrap_or_default();
+    assert!(last.starts_with("{\"error\":") && last.contains("\"sqlstate\":\"22012\""), "{last}");
+    // What fails at once has a status.
+    assert_eq!(server.sql(r#"{"sql": "SELECT * FROM nothing"}"#, &told).status, 400);
+    server.stop();
+}
+
+/// A plan for programs, in the shape of PostgreSQL's.
+#[test]
+fn a_plan_is_told_as_json() {
+    let server = Server::start(&[]);
+    let plan = |explain: &str| {
+        let sql = format!("{explain} SELECT dataset FROM polder.system.datasets ORDER BY 1");
+        let body = format!("{{\"sql\": \"{sql}\"}}");
+        server.sql(&body, &[]).body
+    };
+    for explain in ["EXPLAIN (FORMAT JSON)", "EXPLAIN FORMAT JSON", "explain (costs off, verbose off, format 'json')"] {
+        let body = plan(explain);
+        assert!(body.contains(r#"\"Plan\": {\n      \"Node Type\": \"Sort\""#), "{body}");
+        assert!(!body.contains("Actual Rows"), "{body}");
+    }
+    for analyze in
+        ["EXPLAIN (ANALYZE, FORMAT JSON)", "EXPLAIN ANALYZE FORMAT JSON", "EXPLAIN (ANALYZE on, FORMAT json)"]
+    {
+        let body = plan(analyze);
+        assert!(body.contains(r#"\"Actual Rows\": 0"#) && body.contains(r#"\"Execution Time\":"#), "{body}");
+    }
+    for (explain, state) in
+        [("EXPLAIN (FORMAT XML)", "22023"), ("EXPLAIN (SPEED)", "42601"), ("EXPLAIN (ANALYZE maybe)", "22023")]
+    {
+        let body = plan(explain);
+        assert!(body.contains(state), "{explain}: {body}");
+    }
+    // A query in parentheses is a query.
+    assert!(server.sql(r#"{"sql": "EXPLAIN (SELECT 1)"}"#, &[]).body.contains("\"plan\""));
+    server.stop();
+}
+
 /// pyarrow reads what we call Arrow, with texts of slices in it.
 #[test]
 fn arrow_is_read_by_pyarrow() {
@@ -147,6 +204,29 @@ fn arrow_is_read_by_pyarrow() {
     let output = Command::new(polder_python()).args(["-c", &program]).output().expect("run python");
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(text, "100000 4999950000 text number 0 100000\n", "{}", String::from_utf8_lossy(&output.stderr));
+    server.stop();
+}
+
+/// What a reader is told to type works, but for the server, which is there.
+#[test]
+fn every_command_of_the_http_document_runs() {
+    let document = std::fs::read_to_string(crate::root().join("docs/http.md")).expect("read the document");
+    let server = Server::start(&[]);
+    for sql in [
+        "CREATE TABLE customers (name TEXT PRIMARY KEY, country TEXT)",
+        "CREATE TABLE orders (id BIGINT PRIMARY KEY, amount DECIMAL(10, 2))",
+    ] {
+        assert_eq!(server.sql(&format!("{{\"sql\": \"{sql}\"}}"), &[]).status, 200);
+    }
+    let blocks = document.split("```bash\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let commands: Vec<_> = blocks.filter(|block| block.starts_with("curl")).collect();
+    assert!(commands.len() > 2, "the document has commands");
+    for command in commands {
+        let command =
+            command.replace("127.0.0.1:8080", &server.address).replace("curl ", "curl --fail --silent --show-error ");
+        let output = Command::new("bash").args(["-euc", &command]).output().expect("run bash");
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
     server.stop();
 }
 
@@ -266,7 +346,23 @@ fn listings_and_health_are_told() {
     assert!(answer.body.contains(r#""a\"b""#), "{answer:?}");
     let answer = server.curl("/v1/catalogs/a%22b/tables", &[]);
     assert_eq!((answer.status, answer.body.as_str()), (200, "[]\n"));
-    assert_eq!(server.curl("/v1/catalogs/none/tables", &[]).status, 400);
+    for unknown in [
+        "/v1/catalogs/none/tables",
+        "/v1/catalogs/none/schemas",
+        "/v1/catalogs/polder/schemas/public/tables/none",
+        "/console/none.js",
+    ] {
+        let answer = server.curl(unknown, &[]);
+        assert_eq!(answer.status, 404, "{answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    }
+    assert_eq!(server.curl("/v1/catalogs/%ff/tables", &[]).status, 400);
+    let answer = server.curl("/v1/catalogs/polder/schemas", &[]);
+    assert!(answer.body.contains(r#"{"catalog":"polder","schema":"system"}"#), "{answer:?}");
+    let answer = server.curl("/v1/catalogs/polder/schemas/system/tables/datasets", &[]);
+    assert!(answer.body.contains(r#""column":"lag_entries","type":"Utf8""#), "{answer:?}");
+    let answer = server.curl("/v1/words", &[]);
+    assert!(answer.body.contains(r#""SELECT""#) && answer.body.contains(r#""date_trunc""#), "{answer:?}");
     server.stop();
 }
 

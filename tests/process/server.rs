@@ -36,6 +36,18 @@ impl Server {
         Self { child: Some(child), said, http, flight, pg }
     }
 
+    /// Runs a statement that must do.
+    pub(crate) fn sql(&self, sql: &str) {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--fail-with-body", "--max-time", "60"])
+            .args(["--header", "Content-Type: application/json"])
+            .args(["--data-binary", &format!("{{\"sql\": {sql:?}}}")])
+            .arg(format!("http://{}/v1/sql", self.http))
+            .output()
+            .expect("run curl");
+        assert_ran(&output);
+    }
+
     /// A program of `tests/process/clients`, with the address of a server and a part of it to run.
     pub(crate) fn client(file: &str, address: &str, part: &str, arguments: &[&str]) -> Command {
         let mut python = Command::new(polder_python());

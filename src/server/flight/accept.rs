@@ -54,10 +54,9 @@ pub(crate) async fn serve(
         .max_concurrent_streams(CALLS)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .add_service(service)
-        .serve_with_incoming_shutdown(
-            connections(listener, options, door, activity),
-            async move { shutdown.draining().await },
-        )
+        .serve_with_incoming_shutdown(connections(listener, options, door, activity), async move {
+            shutdown.draining().await
+        })
         .await
         .map_err(|error| Error::new(Kind::Retry, SqlState::IO, "could not serve Flight SQL").with_source(error))
 }

@@ -2,8 +2,8 @@
 
 use super::Server;
 use super::status::status;
-use crate::server::login::{Credentials, credentials};
 use crate::activity::Protocol;
+use crate::server::login::{Credentials, credentials};
 use crate::session::Session;
 use polder_catalog::{Error, Position, Result, SqlState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -6,7 +6,6 @@ use super::problem::Problem;
 use super::statement::Statement;
 use crate::activity::{Killed, Protocol};
 use crate::server::Shutdown;
-use crate::server::login::credentials;
 use crate::session::{Outcome, Rows, Session};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -27,12 +26,11 @@ const NOTICE: HeaderName = HeaderName::from_static("polder-notice");
 pub(super) async fn answer(server: &Server, headers: &HeaderMap, statement: Statement) -> Result<Response, Problem> {
     let Some(encoding) = Encoding::accepted(headers) else {
         let error = Error::fix(SqlState::NOT_SUPPORTED, "none of the accepted formats can be had").with_hint(
-            "accept application/json, application/x-ndjson, text/csv or application/vnd.apache.arrow.stream",
+            "accept application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream or application/vnd.polder.rows+ndjson",
         );
         return Ok(Problem(error).with_status(StatusCode::NOT_ACCEPTABLE));
     };
-    let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-    let user = server.door.user(&server.engine, credentials(authorization)?).await?;
+    let user = server.user(headers).await?;
     let session = Arc::new(Session::served(server.engine.clone(), user, Protocol::Http));
     for (name, value) in &statement.settings {
         session.change_settings(|settings| settings.set(name, value))?;
@@ -101,6 +99,7 @@ impl Answer {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let (cancel, killed) = (rows.cancellation().drop_guard(), rows.killed());
         let reading = server.workers.spawn(async move {
+            let mut has_begun = false;
             loop {
                 let piece = match rows.next().await {
                     Ok(Some(batch)) => encoder.batch(&batch),
@@ -108,9 +107,16 @@ impl Answer {
                     Err(error) => Err(error),
                 };
                 let has_failed = piece.is_err();
+                let last_words = piece.as_ref().err().filter(|_| has_begun).and_then(|error| encoder.failed(error));
+                if let Some(last_words) = last_words {
+                    let _ = sender.send(Ok(Some(last_words.into()))).await;
+                    let _ = sender.send(Ok(None)).await;
+                    return;
+                }
                 if sender.send(piece.map(|piece| Some(piece.into()))).await.is_err() || has_failed {
                     return;
                 }
+                has_begun = true;
             }
             let last = encoder.finish().map(|piece| Some(piece.into()));
             let is_whole = last.is_ok();
@@ -143,10 +149,10 @@ impl Answer {
 }
 
 /// The first rows are awaited, so that what fails at once has a status of its own. What fails later breaks the connection
-/// off: the client sees that the body has no end, and takes no part for the whole.
+/// off, unless the format has a place for it: the client sees that the body has no end, and takes no part for the whole.
 async fn stream(server: &Server, rows: Rows, encoding: Encoding) -> Result<Response> {
     let notices = rows.notices();
-    let encoder = encoding.encoder(&rows.schema())?;
+    let encoder = encoding.encoder(&rows)?;
     let mut answer = Answer::start(rows, encoder, server);
     let first = answer.piece().await?;
     let pieces = futures::stream::try_unfold((first, answer), async |(first, mut answer)| {

@@ -1,9 +1,10 @@
 //! The formats of an answer, and which of them a client accepts.
 
+use super::told::{self, Told};
 use crate::render::{Expanded, Format, Layout, Sink, sink};
 use crate::server::views::compacted;
+use crate::session::Rows;
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::StreamWriter;
 use axum::http::{HeaderMap, header};
 use polder_catalog::{Error, Result, SqlState};
@@ -14,15 +15,18 @@ pub(super) enum Encoding {
     Text(Format),
     /// The streaming format of Arrow IPC.
     Arrow,
+    /// Lines that also tell types, progress and what went wrong.
+    Told,
 }
 
 /// Best first: what a client gets that accepts several alike.
-const ENCODINGS: [(&str, Encoding); 5] = [
+const ENCODINGS: [(&str, Encoding); 6] = [
     ("application/json", Encoding::Text(Format::Json)),
     ("application/x-ndjson", Encoding::Text(Format::Ndjson)),
     ("application/ndjson", Encoding::Text(Format::Ndjson)),
     ("text/csv", Encoding::Text(Format::Csv)),
     ("application/vnd.apache.arrow.stream", Encoding::Arrow),
+    (told::MEDIA_TYPE, Encoding::Told),
 ];
 
 impl Encoding {
@@ -45,18 +49,21 @@ impl Encoding {
             Self::Text(Format::Ndjson) => "application/x-ndjson",
             Self::Text(Format::Json | Format::Table) => "application/json",
             Self::Arrow => "application/vnd.apache.arrow.stream",
+            Self::Told => told::MEDIA_TYPE,
         }
     }
 
     /// # Errors
     /// If Arrow IPC has no such schema.
-    pub(super) fn encoder(self, schema: &SchemaRef) -> Result<Encoder> {
+    pub(super) fn encoder(self, rows: &Rows) -> Result<Encoder> {
+        let schema = &rows.schema();
         Ok(match self {
             Self::Text(format) => {
                 let layout = Layout { width: None, expanded: Expanded::Auto };
                 Encoder::Text(sink(format, schema, &layout))
             }
             Self::Arrow => Encoder::Arrow(Box::new(StreamWriter::try_new(Vec::new(), schema).map_err(unwritable)?)),
+            Self::Told => Encoder::Told(Told::new(rows)),
         })
     }
 }
@@ -80,6 +87,7 @@ fn weight(ranges: &[(String, f32)], name: &str) -> f32 {
 pub(super) enum Encoder {
     Text(Box<dyn Sink>),
     Arrow(Box<StreamWriter<Vec<u8>>>),
+    Told(Told),
 }
 
 impl Encoder {
@@ -95,6 +103,15 @@ impl Encoder {
                 writer.write(&compacted(batch).map_err(unwritable)?).map_err(unwritable)?;
                 Ok(std::mem::take(writer.get_mut()))
             }
+            Self::Told(told) => told.batch(batch).map_err(unwritable),
+        }
+    }
+
+    /// An error as a part of the answer, where the format has a place for it.
+    pub(super) fn failed(&self, error: &Error) -> Option<Vec<u8>> {
+        match self {
+            Self::Text(_) | Self::Arrow(_) => None,
+            Self::Told(_) => Some(Told::failed(error)),
         }
     }
 
@@ -110,6 +127,7 @@ impl Encoder {
                 writer.finish().map_err(unwritable)?;
                 Ok(std::mem::take(writer.get_mut()))
             }
+            Self::Told(told) => Ok(told.finish()),
         }
     }
 }

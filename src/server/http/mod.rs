@@ -1,4 +1,4 @@
-//! HTTP: `POST /v1/sql`, listings, and what an orchestrator asks.
+//! HTTP: `POST /v1/sql`, listings, what an orchestrator asks, and the console for people with a browser.
 //!
 //! Every request has a session of its own, so what belongs to a session (`SET`, `BEGIN`) is refused rather than lost.
 //! Loopback is no protection from a browser: a page of elsewhere may send requests to it. So a statement must come as
@@ -7,28 +7,35 @@
 
 mod accept;
 mod answer;
+mod console;
 mod format;
 mod problem;
 mod statement;
+mod told;
 mod types;
 
 pub(crate) use accept::serve;
 
 use crate::engine::Engine;
 use crate::metrics;
+use crate::server::login::credentials;
 use crate::server::{Door, Shutdown};
+use crate::sql::{KEYWORDS, identifier};
 use answer::answer;
-use axum::Router;
 use axum::body::{Bytes, HttpBody};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Json, Router};
 use polder_catalog::{Error, SqlState};
 use problem::Problem;
+use serde_json::{Value, json};
 use statement::Statement;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -61,6 +68,37 @@ struct Server {
     workers: Handle,
 }
 
+impl Server {
+    /// Who sends a request.
+    ///
+    /// # Errors
+    /// 28000 and 28P01, as of [`Door::user`].
+    async fn user(&self, headers: &HeaderMap) -> polder_catalog::Result<Arc<str>> {
+        let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+        self.door.user(&self.engine, credentials(authorization)?).await
+    }
+}
+
+/// What is served, path by path. `openapi.json` describes each of them.
+fn routes() -> [(&'static str, MethodRouter<Server>); 12] {
+    [
+        ("/", get(console::page)),
+        ("/console/{file}", get(console::file)),
+        ("/v1/sql", post(sql)),
+        ("/v1/catalogs", get(catalogs)),
+        ("/v1/catalogs/{catalog}/schemas", get(schemas)),
+        ("/v1/catalogs/{catalog}/tables", get(tables)),
+        ("/v1/catalogs/{catalog}/schemas/{schema}/tables/{table}", get(columns)),
+        ("/v1/words", get(words)),
+        ("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI))),
+        ("/healthz", get(async || "ok\n")),
+        ("/readyz", get(ready)),
+        ("/metrics", get(metrics_page)),
+    ]
+}
+
+const OPENAPI: &str = include_str!("openapi.json");
+
 /// All routes.
 fn router(
     engine: Engine,
@@ -71,13 +109,8 @@ fn router(
     workers: Handle,
 ) -> Router {
     let server = Server { engine, shutdown, options, door, is_loopback: address.ip().is_loopback(), workers };
-    Router::new()
-        .route("/v1/sql", post(sql))
-        .route("/v1/catalogs", get(catalogs))
-        .route("/v1/catalogs/{catalog}/tables", get(tables))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics_page))
+    let routes = routes().into_iter().fold(Router::new(), |router, (path, handler)| router.route(path, handler));
+    routes
         .fallback(async |uri: Uri| {
             let error = Error::fix(SqlState::NO_OBJECT, format!("there is nothing at {}", uri.path()));
             Problem(error.with_hint("POST /v1/sql runs a statement")).with_status(StatusCode::NOT_FOUND)
@@ -110,21 +143,62 @@ async fn body(server: &Server, request: Request) -> Result<Bytes, Problem> {
     }
 }
 
-async fn catalogs(State(server): State<Server>, headers: HeaderMap) -> Result<Response, Problem> {
-    answer(&server, &headers, Statement::plain("SHOW CATALOGS".to_string())).await
+/// Names of a path, if they can be read.
+type Named<T> = Result<Path<T>, PathRejection>;
+
+fn named<T>(names: Named<T>) -> Result<T, Problem> {
+    names.map(|Path(names)| names).map_err(|rejection| {
+        let error = Error::fix(SqlState::TEXT, "the path cannot be read").with_detail(rejection.body_text());
+        Problem(error.with_hint("names in a path are UTF-8, percent-encoded"))
+    })
 }
 
-async fn tables(
+/// A statement that shows what the path names; 404 for a name that nothing has.
+async fn list(server: &Server, headers: &HeaderMap, sql: String) -> Result<Response, Problem> {
+    match answer(server, headers, Statement::plain(sql)).await {
+        Err(Problem(error)) if problem::is_unknown_name(&error) => {
+            Ok(Problem(error).with_status(StatusCode::NOT_FOUND))
+        }
+        answer => answer,
+    }
+}
+
+async fn catalogs(State(server): State<Server>, headers: HeaderMap) -> Result<Response, Problem> {
+    list(&server, &headers, "SHOW CATALOGS".to_string()).await
+}
+
+async fn tables(State(server): State<Server>, catalog: Named<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    let catalog = named(catalog)?;
+    list(&server, &headers, format!("SHOW TABLES FROM {}", identifier(&catalog))).await
+}
+
+async fn schemas(
     State(server): State<Server>,
-    Path(catalog): Path<String>,
+    catalog: Named<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let catalog = catalog.replace('"', "\"\"");
-    answer(&server, &headers, Statement::plain(format!("SHOW TABLES FROM \"{catalog}\""))).await
+    let catalog = named(catalog)?;
+    list(&server, &headers, format!("SHOW SCHEMAS FROM {}", identifier(&catalog))).await
 }
 
-async fn metrics_page(State(server): State<Server>) -> Response {
-    ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], metrics::text(&server.engine.0)).into_response()
+async fn columns(
+    State(server): State<Server>,
+    name: Named<[String; 3]>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let name = named(name)?.map(|part| identifier(&part)).join(".");
+    list(&server, &headers, format!("DESCRIBE {name}")).await
+}
+
+/// What the language has, for completion and highlighting.
+async fn words(State(server): State<Server>) -> Json<Value> {
+    Json(json!({ "keywords": KEYWORDS, "functions": server.engine.session().function_names() }))
+}
+
+/// Measurements name sources and datasets, so they are for those who may come in.
+async fn metrics_page(State(server): State<Server>, headers: HeaderMap) -> Result<Response, Problem> {
+    server.user(&headers).await?;
+    Ok(([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], metrics::text(&server.engine.0)).into_response())
 }
 
 /// Whether requests should be sent here.

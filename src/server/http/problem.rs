@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use polder_catalog::{Error, Kind, SqlState};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An error on its way to a client.
 #[derive(Debug)]
@@ -18,19 +18,7 @@ impl From<Error> for Problem {
 impl Problem {
     /// The same under another status.
     pub(super) fn with_status(self, status: StatusCode) -> Response {
-        let Self(error) = self;
-        let mut body = json!({
-            "type": "about:blank",
-            "title": error.message(),
-            "status": status.as_u16(),
-            "sqlstate": error.state().as_str(),
-        });
-        if let Some(detail) = error.detail() {
-            body["detail"] = json!(detail);
-        }
-        if let Some(hint) = error.hint() {
-            body["hint"] = json!(hint);
-        }
+        let body = document(&self.0, status);
         let mut response = (status, format!("{body}\n")).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -41,6 +29,27 @@ impl Problem {
         }
         response
     }
+
+    /// The same as a part of an answer that has begun.
+    pub(super) fn document(error: &Error) -> Value {
+        document(error, status(error))
+    }
+}
+
+fn document(error: &Error, status: StatusCode) -> Value {
+    let mut body = json!({
+        "type": "about:blank",
+        "title": error.message(),
+        "status": status.as_u16(),
+        "sqlstate": error.state().as_str(),
+    });
+    if let Some(detail) = error.detail() {
+        body["detail"] = json!(detail);
+    }
+    if let Some(hint) = error.hint() {
+        body["hint"] = json!(hint);
+    }
+    body
 }
 
 impl IntoResponse for Problem {
@@ -63,4 +72,9 @@ fn status(error: &Error) -> StatusCode {
         (_, Kind::Retry | Kind::Reopen) => StatusCode::SERVICE_UNAVAILABLE,
         (_, Kind::Repair | Kind::Report) => StatusCode::INTERNAL_SERVER_ERROR,
     }
+}
+
+/// Whether it is about a name that nothing has.
+pub(super) fn is_unknown_name(error: &Error) -> bool {
+    [SqlState::NO_CATALOG, SqlState::NO_SCHEMA, SqlState::NO_TABLE, SqlState::NO_OBJECT].contains(&error.state())
 }

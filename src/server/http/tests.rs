@@ -1,9 +1,10 @@
 //! What can be told without a connection.
 
 use super::format::Encoding;
-use super::is_loopback_name;
+use super::{OPENAPI, console, is_loopback_name, routes};
 use crate::render::Format;
 use axum::http::{HeaderMap, HeaderValue, header};
+use std::collections::BTreeSet;
 
 fn accepted(accept: &str) -> Option<Encoding> {
     let mut headers = HeaderMap::new();
@@ -33,4 +34,24 @@ fn a_name_that_was_pointed_here_is_not_loopback() {
     {
         assert!(!is_loopback_name(host), "{host}");
     }
+}
+
+/// The document tells of every path that is served, and of no other.
+#[test]
+fn the_openapi_document_has_the_paths_of_the_router() {
+    let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+    let described: BTreeSet<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    let served: BTreeSet<_> = routes().iter().map(|(path, _)| *path).collect();
+    assert_eq!(described, served);
+}
+
+/// A file of the folder that is not served is a page that does not load.
+#[test]
+fn every_file_of_the_console_is_served() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server/http/console");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let mut there: BTreeSet<_> = std::fs::read_dir(folder).unwrap().map(name).collect();
+    assert!(there.remove("index.html"));
+    let served: BTreeSet<_> = console::FILES.iter().map(|(name, ..)| (*name).to_string()).collect();
+    assert_eq!(there, served);
 }
