@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods)]
 
 mod commands;
+mod connect;
 mod demo;
 mod documents;
 mod examples;

@@ -14,8 +14,15 @@ pub(crate) struct Ran {
 }
 
 /// What a developer's environment may say to the program.
-pub(crate) const FOREIGN: [&str; 6] =
-    ["POLDER_DATA", "POLDER_CONFIG", "POLDER_LOG", "POLDER_HISTORY", "POLDER_DEMO_POSTGRES", "PGPASSWORD"];
+pub(crate) const FOREIGN: [&str; 7] = [
+    "POLDER_DATA",
+    "POLDER_CONFIG",
+    "POLDER_LOG",
+    "POLDER_HISTORY",
+    "POLDER_PASSWORD",
+    "POLDER_DEMO_POSTGRES",
+    "PGPASSWORD",
+];
 
 /// `polder` without what the developer's own environment says.
 pub(crate) fn command(arguments: &[&str]) -> Command {

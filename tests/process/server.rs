@@ -10,6 +10,8 @@ pub(crate) struct Server {
     /// None once it has ended in good order.
     child: Option<Child>,
     pub(crate) said: Transcript,
+    /// Where HTTP is served.
+    pub(crate) http: String,
     /// Where Flight SQL is served.
     pub(crate) flight: String,
     /// Where PostgreSQL's protocol is served.
@@ -30,8 +32,14 @@ impl Server {
             let address = text.split(scheme).nth(1).and_then(|rest| rest.split(['/', '\n']).next());
             address.expect("an address").to_string()
         };
-        let (flight, pg) = (address("grpc://"), address("postgresql://"));
-        Self { child: Some(child), said, flight, pg }
+        let (http, flight, pg) = (address("http://"), address("grpc://"), address("postgresql://"));
+        Self { child: Some(child), said, http, flight, pg }
+    }
+
+    /// Its addresses, as `polder sql --connect` takes them.
+    pub(crate) fn urls(&self) -> [String; 3] {
+        let pg = format!("postgresql://{}/polder", self.pg);
+        [format!("http://{}", self.http), format!("grpc://{}", self.flight), pg]
     }
 
     /// A program of `tests/process/clients`, with the address of a server and a part of it to run.

@@ -153,7 +153,7 @@ impl Connection {
         };
         match columns {
             None => self.send(Reply::NoData(NoData::new())).await,
-            Some(columns) => self.send(Reply::RowDescription(description(&fields(&columns, &formats)))).await,
+            Some(columns) => self.send(Reply::RowDescription(description(&columns, &fields(&columns, &formats)))).await,
         }
     }
 

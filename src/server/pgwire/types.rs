@@ -51,8 +51,28 @@ pub(super) fn fields(schema: &Schema, formats: &Formats) -> Vec<FieldInfo> {
     schema.fields().iter().enumerate().map(field).collect()
 }
 
-pub(super) fn description(fields: &[FieldInfo]) -> RowDescription {
-    RowDescription::new(fields.iter().map(FieldDescription::from).collect())
+/// The columns as they are told: numbers with their digits, as PostgreSQL has them in the modifier of a type.
+pub(super) fn description(schema: &Schema, fields: &[FieldInfo]) -> RowDescription {
+    let told = |(info, field): (&FieldInfo, &Arc<Field>)| {
+        let mut told = FieldDescription::from(info);
+        told.type_modifier = modifier(field.data_type());
+        told
+    };
+    RowDescription::new(fields.iter().zip(schema.fields()).map(told).collect())
+}
+
+/// Of `numeric`, and of arrays of it; -1 for a type that has none.
+fn modifier(data_type: &DataType) -> i32 {
+    const HEADER: i32 = 4;
+    match data_type {
+        DataType::Decimal128(digits, scale @ 0..) => (i32::from(*digits) << 16 | i32::from(*scale)) + HEADER,
+        DataType::UInt64 => (20 << 16) + HEADER,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            modifier(item.data_type())
+        }
+        DataType::Dictionary(_, values) => modifier(values),
+        _ => -1,
+    }
 }
 
 /// Writes batches as rows of the protocol.
