@@ -46,7 +46,7 @@ pub(crate) const SPECS: &[OptionSpec] = &[
         "How long a read waits for `read_after`, and a write for `caused_by`.",
     )
     .default("10s"),
-    OptionSpec::new("statement_timeout", OptionKind::Duration, "How long a statement may run; `0s` for no limit.")
+    OptionSpec::new("statement_timeout", OptionKind::Duration, "How long a statement may run, in milliseconds if no unit is given; `0s` for no limit.")
         .default("0s"),
 ];
 
@@ -137,6 +137,7 @@ impl Settings {
     /// 22023 for a value that does not fit, 42704 for an unknown name.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
         self.check_name(name)?;
+        let value = &with_unit(name, value);
         if let Some(compatible) = compatible::find(name) {
             self.values.insert(name.to_string(), compatible.accept(value)?);
             return Ok(());
@@ -211,6 +212,12 @@ impl Settings {
         let values = SPECS.iter().map(|spec| (spec.name.to_string(), self.value(spec.name)));
         Options::validate(SPECS, values).unwrap_or_default()
     }
+}
+
+/// PostgreSQL's drivers give this one in milliseconds.
+fn with_unit(name: &str, value: &str) -> String {
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    if name == "statement_timeout" && is_number { format!("{value}ms") } else { value.to_string() }
 }
 
 fn unknown(name: &str) -> Error {

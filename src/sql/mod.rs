@@ -8,6 +8,7 @@ mod expression;
 mod parameters;
 mod parse;
 mod print;
+mod question;
 pub mod split;
 mod statement;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub(crate) use parameters::{
 };
 pub(crate) use parse::{parse, steps};
 pub(crate) use print::{identifier, literal};
+pub(crate) use question::numbered;
 pub(crate) use statement::{
     CheckSpec, ColumnSpec, CopySource, Identity, IfExists, InTransaction, MergeAction, MergeClause, MergeSpec, Name,
     OnConflict, ProcedureDefinition, Query, ReferenceSpec, Statement, Step, TableChange, TableSpec, ViewDefinition,

@@ -286,6 +286,11 @@ fn literal(value: &ScalarValue) -> Result<Expr> {
         ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
             plain(Value::SingleQuotedString(text.clone()))
         }
+        ScalarValue::Binary(Some(bytes))
+        | ScalarValue::LargeBinary(Some(bytes))
+        | ScalarValue::BinaryView(Some(bytes)) => {
+            plain(Value::HexStringLiteral(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        }
         // Bare, so that it may stand where SQL wants a number, as in LIMIT.
         ScalarValue::Int64(Some(value)) if *value >= 0 => plain(Value::Number(value.to_string(), false)),
         ScalarValue::Float64(Some(value)) => cast(format!("{value:?}"), ast::DataType::DoublePrecision),

@@ -20,7 +20,7 @@ SELECT name FROM things WHERE id > 100;
 SELECT true AS yes, 1::smallint AS small, 2::int AS four, 9007199254740993 AS eight, 0.25::real AS real,
     1e100::double AS double, 'NaN'::double AS nan, '' AS empty, NULL AS nothing;
 SELECT 123456789012345678901234567890.12345678::decimal(38, 8) AS many, -0.5 AS half,
-    18446744073709551615::bigint unsigned AS unsigned;
+    arrow_cast(18446744073709551615::decimal(20, 0), 'UInt64') AS unsigned;
 SELECT DATE '2024-02-29' AS day, TIME '12:34:56.789' AS hour, TIMESTAMP '2024-02-29 12:34:56.789' AS moment,
     TIMESTAMPTZ '2024-02-29T12:34:56+02' AS instant, INTERVAL '1 month 2 days 3 seconds' AS span;
 SELECT X'00ff' AS bytes, uuid() IS NOT NULL AS has_id, make_array(1, NULL, 3) AS numbers,
@@ -83,7 +83,7 @@ fn errors_are_the_same_everywhere() {
 #[test]
 fn a_result_that_fails_late_is_told_by_all() {
     let server = Server::start(&[]);
-    let statement = "SELECT 1 / (value - 3000000) FROM generate_series(1, 3000001)";
+    let statement = "SELECT 1 / (value - 300000) FROM generate_series(1, 300001)";
     for (url, state) in server.urls().iter().zip(["08001", "22012", "22012"]) {
         let ran = at(url, &["--format", "csv", "-c", statement]);
         assert_eq!(ran.code, Some(1), "{url}");

@@ -8,6 +8,7 @@ mod commands;
 mod connect;
 mod demo;
 mod documents;
+mod drivers;
 mod examples;
 mod faults;
 mod flight;

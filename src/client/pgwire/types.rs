@@ -98,11 +98,24 @@ fn values(texts: StringArray, data_type: &DataType) -> Result<ArrayRef> {
         DataType::Utf8 => Ok(Arc::new(texts)),
         DataType::Binary => bytes(&texts),
         DataType::List(item) => lists(&texts, item),
+        DataType::Interval(_) => spans(&texts, data_type),
         _ => {
             let options = CastOptions { safe: false, ..CastOptions::default() };
             cast_with_options(&texts, data_type, &options).map_err(unreadable)
         }
     }
+}
+
+/// `1 year -2 mons +3 days 04:05:06`: Arrow has other words for some units.
+fn spans(texts: &StringArray, data_type: &DataType) -> Result<ArrayRef> {
+    let word = |word: &str| match word {
+        "mon" | "mons" => "months".to_string(),
+        other => other.strip_prefix('+').unwrap_or(other).to_string(),
+    };
+    let words = |text: &str| text.split(' ').map(word).collect::<Vec<_>>().join(" ");
+    let texts: StringArray = texts.iter().map(|text| text.map(words)).collect();
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(&texts, data_type, &options).map_err(unreadable)
 }
 
 /// `\x00ff`.
@@ -228,5 +241,6 @@ mod tests {
         assert_eq!(read("2024-02-29 12:34:56+00", &Type::TIMESTAMPTZ), "2024-02-29T12:34:56Z");
         assert_eq!(read("12:34:56", &Type::TIME), "12:34:56");
         assert_eq!(read("{1,2}", &Type::INT4_ARRAY), "[1, 2]");
+        assert_eq!(read("1 year 1 mon -2 days +00:00:03", &Type::INTERVAL), "13 mons -2 days 3.000000000 secs");
     }
 }

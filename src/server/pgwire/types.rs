@@ -112,6 +112,11 @@ impl RowWriter {
                 let text = Decimal128Type::format_decimal(value, 38, *scale);
                 Written(Some(if is_binary { numeric(&text)? } else { text.into_bytes() }))
             }
+            DataType::FixedSizeBinary(16) if *info.datatype() == Type::UUID => {
+                let bytes = column.as_fixed_size_binary().value(row);
+                let uuid = uuid::Uuid::from_slice(bytes).map_err(|error| unwritable(info, error))?;
+                Written(Some(if is_binary { bytes.to_vec() } else { uuid.to_string().into_bytes() }))
+            }
             DataType::Utf8 if is_binary && *info.datatype() == Type::UUID => {
                 let text = column.as_string::<i32>().value(row);
                 let uuid = uuid::Uuid::try_parse(text).map_err(|error| unwritable(info, error))?;
