@@ -321,6 +321,9 @@ fn sql_type(of: &DataType) -> Result<ast::DataType> {
         DataType::Float64 => ast::DataType::DoublePrecision,
         DataType::Float32 => ast::DataType::Real,
         DataType::Date32 => ast::DataType::Date,
+        DataType::Time32(_) | DataType::Time64(_) => ast::DataType::Time(None, TimezoneInfo::None),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => ast::DataType::Bytea,
+        DataType::FixedSizeBinary(16) => ast::DataType::Uuid,
         DataType::Timestamp(
             TimeUnit::Microsecond | TimeUnit::Nanosecond | TimeUnit::Millisecond | TimeUnit::Second,
             None,

@@ -117,6 +117,11 @@ fn binary(kind: &Type, bytes: &[u8]) -> Result<ScalarValue> {
         }
         Type::TIMESTAMP => ScalarValue::TimestampMicrosecond(Some(micros()?), None),
         Type::TIMESTAMPTZ => ScalarValue::TimestampMicrosecond(Some(micros()?), Some(Arc::from("UTC"))),
+        Type::TIME => {
+            let micros = i64::from_be_bytes(bytes.try_into().map_err(|_| short())?);
+            let is_of_day = (0..86_400_000_000).contains(&micros);
+            ScalarValue::Time64Microsecond(Some(is_of_day.then_some(micros).ok_or_else(range)?))
+        }
         Type::NUMERIC => numeric(bytes)?,
         Type::BYTEA => ScalarValue::Binary(Some(bytes.to_vec())),
         Type::UUID => ScalarValue::from(uuid::Uuid::from_slice(bytes).map_err(|_| short())?.to_string()),
@@ -226,7 +231,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(oid in prop::sample::select(vec![16u32, 17, 20, 21, 23, 25, 700, 701, 1082, 1114, 1184, 1700, 2950, 3802, 600]),
+        fn no_bytes_panic(oid in prop::sample::select(vec![16u32, 17, 20, 21, 23, 25, 700, 701, 1082, 1083, 1114, 1184, 1700, 2950, 3802, 600]),
                           bytes in proptest::collection::vec(any::<u8>(), 0..40), is_binary in any::<bool>()) {
             let kind = Type::from_oid(oid).unwrap();
             let _ = value(&kind, is_binary, Some(&bytes));
