@@ -213,7 +213,7 @@ fn head_of(arguments: &[&str], password: Option<&str>) -> String {
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let mut client = command(&["sql", "--connect", &url, "-c", "SELECT 1"]);
     client.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-    password.into_iter().for_each(|password| drop(client.env("POLDER_PASSWORD", password)));
+    client.envs(password.map(|password| ("POLDER_PASSWORD", password)));
     let client = client.spawn().expect("run polder");
     let (mut stream, _) = listener.accept().expect("accept");
     let mut head = Vec::new();

@@ -78,7 +78,8 @@ fn psqlodbc_cannot_connect_without_pg_catalog() {
 /// The blocks of a document in one language, with the address of a server in place of the one that they name.
 fn programs(document: &str, language: &str, named: &str, address: &str) -> Vec<String> {
     let text = std::fs::read_to_string(root().join(document)).expect("read the document");
-    let blocks = text.split(&format!("```{language}\n")).skip(1).filter_map(|rest| rest.split("\n```").next());
+    let fence = format!("```{language}\n");
+    let blocks = text.split(&fence).skip(1).filter_map(|rest| rest.split("\n```").next());
     let programs: Vec<_> = blocks.map(|block| block.replace(named, address)).collect();
     assert!(!programs.is_empty(), "{document} has programs");
     programs

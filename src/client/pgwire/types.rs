@@ -106,16 +106,26 @@ fn values(texts: StringArray, data_type: &DataType) -> Result<ArrayRef> {
     }
 }
 
-/// `1 year -2 mons +3 days 04:05:06`: Arrow has other words for some units.
+/// `1 year -2 mons +3 days -04:05:06.7`, in the words that Arrow has for it.
 fn spans(texts: &StringArray, data_type: &DataType) -> Result<ArrayRef> {
-    let word = |word: &str| match word {
-        "mon" | "mons" => "months".to_string(),
-        other => other.strip_prefix('+').unwrap_or(other).to_string(),
-    };
-    let words = |text: &str| text.split(' ').map(word).collect::<Vec<_>>().join(" ");
+    let words = |text: &str| text.split(' ').map(span_word).collect::<Vec<_>>().join(" ");
     let texts: StringArray = texts.iter().map(|text| text.map(words)).collect();
     let options = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(&texts, data_type, &options).map_err(unreadable)
+}
+
+fn span_word(word: &str) -> String {
+    let (sign, plain) = match word.strip_prefix('-') {
+        Some(plain) => ("-", plain),
+        None => ("", word.strip_prefix('+').unwrap_or(word)),
+    };
+    match (plain, plain.split(':').collect::<Vec<_>>().as_slice()) {
+        ("mon" | "mons", _) => "months".to_string(),
+        (_, [hours, minutes, seconds]) => {
+            format!("{sign}{hours} hours {sign}{minutes} minutes {sign}{seconds} seconds")
+        }
+        _ => format!("{sign}{plain}"),
+    }
 }
 
 /// `\x00ff`.
@@ -242,5 +252,6 @@ mod tests {
         assert_eq!(read("12:34:56", &Type::TIME), "12:34:56");
         assert_eq!(read("{1,2}", &Type::INT4_ARRAY), "[1, 2]");
         assert_eq!(read("1 year 1 mon -2 days +00:00:03", &Type::INTERVAL), "13 mons -2 days 3.000000000 secs");
+        assert_eq!(read("-00:01:02.5", &Type::INTERVAL), "-1 mins -2.500000000 secs");
     }
 }
