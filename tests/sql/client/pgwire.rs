@@ -78,6 +78,11 @@ fn values(texts: StringArray, column: &Column) -> ArrayRef {
             let digits = |text: Option<&str>| text.map(|text| text.trim_start_matches("\\x").to_string());
             return Arc::new(texts.iter().map(digits).collect::<StringArray>());
         }
+        // Shown as the bytes that it is.
+        Type::UUID => {
+            let digits = |text: Option<&str>| text.map(|text| text.replace('-', ""));
+            return Arc::new(texts.iter().map(digits).collect::<StringArray>());
+        }
         _ if column.type_().name().starts_with('_') => {
             return Arc::new(texts.iter().map(|text| text.map(list)).collect::<StringArray>());
         }
@@ -89,7 +94,7 @@ fn values(texts: StringArray, column: &Column) -> ArrayRef {
 /// `{1,"a b",NULL}` as Arrow shows a list.
 fn list(text: &str) -> String {
     let inner = text.trim_start_matches('{').trim_end_matches('}').replace('"', "");
-    format!("[{}]", inner.split(',').map(|item| if item == "NULL" { "" } else { item }).collect::<Vec<_>>().join(", "))
+    format!("[{}]", inner.split(',').collect::<Vec<_>>().join(", "))
 }
 
 fn error(error: tokio_postgres::Error) -> Error {
