@@ -46,17 +46,15 @@ impl Client for Postgres {
         }
         let mut running = Running { wire: Some(wire), dialer: Arc::clone(&self.dialer), notices: Vec::new() };
         running.send(|out| frontend::query(sql, out)).await?;
-        let tag = loop {
-            match running.message().await? {
-                Message::RowDescription(columns) => {
-                    let columns = Columns::new(&columns).map_err(unreadable)?;
-                    return Ok(Answer::Rows(Box::new(Rows { running: Some(running), columns, notices: Vec::new() })));
-                }
-                Message::CopyInResponse(_) => return Ok(Answer::CopyIn(Box::new(Copy(running)))),
-                Message::CommandComplete(tag) => break tag.tag().map_err(unreadable)?.to_string(),
-                Message::EmptyQueryResponse => break String::new(),
-                _ => return Err(running.out_of_step()),
+        let tag = match running.message().await? {
+            Message::RowDescription(columns) => {
+                let columns = Columns::new(&columns).map_err(unreadable)?;
+                return Ok(Answer::Rows(Box::new(Rows { running: Some(running), columns, notices: Vec::new() })));
             }
+            Message::CopyInResponse(_) => return Ok(Answer::CopyIn(Box::new(Copy(running)))),
+            Message::CommandComplete(tag) => tag.tag().map_err(unreadable)?.to_string(),
+            Message::EmptyQueryResponse => String::new(),
+            _ => return Err(running.out_of_step()),
         };
         Ok(Answer::Done { tag, notices: running.end().await? })
     }
