@@ -2,7 +2,7 @@
 
 use super::message::Formats;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Decimal128Type, DecimalType, Field, Schema};
+use arrow::datatypes::{DataType, Decimal128Type, DecimalType, Field, Float32Type, Float64Type, Schema};
 use arrow_pg::datatypes::field_into_pg_type;
 use arrow_pg::encoder::encode_value;
 use bytes::{BufMut, BytesMut};
@@ -112,6 +112,14 @@ impl RowWriter {
                 let text = Decimal128Type::format_decimal(value, 38, *scale);
                 Written(Some(if is_binary { numeric(&text)? } else { text.into_bytes() }))
             }
+            DataType::Float32 if !is_binary => {
+                let value = column.as_primitive::<Float32Type>().value(row);
+                Written(Some(float(f64::from(value), &format!("{value:e}"), 6).into_bytes()))
+            }
+            DataType::Float64 if !is_binary => {
+                let value = column.as_primitive::<Float64Type>().value(row);
+                Written(Some(float(value, &format!("{value:e}"), 15).into_bytes()))
+            }
             DataType::FixedSizeBinary(16) if *info.datatype() == Type::UUID => {
                 let bytes = column.as_fixed_size_binary().value(row);
                 let uuid = uuid::Uuid::from_slice(bytes).map_err(|error| unwritable(info, error))?;
@@ -202,6 +210,31 @@ impl ToSqlText for Written {
     }
 }
 
+/// A float as PostgreSQL writes it (`float8out`): the shortest digits that give it back, which `scientific` has, with an exponent
+/// below 0.0001 and from so many digits on.
+fn float(value: f64, scientific: &str, digits_max: i32) -> String {
+    if value.is_nan() {
+        return "NaN".to_string();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_string();
+    }
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if !(-4..digits_max).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{mantissa}e{sign}{:02}", exponent.abs());
+    }
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
+    let digits = mantissa.replace('.', "");
+    let point = exponent + 1;
+    match usize::try_from(point) {
+        Ok(point) if point >= digits.len() => format!("{sign}{digits}{}", "0".repeat(point - digits.len())),
+        Ok(point) if point > 0 => format!("{sign}{}.{}", &digits[..point], &digits[point..]),
+        _ => format!("{sign}0.{}{digits}", "0".repeat(point.unsigned_abs() as usize)),
+    }
+}
+
 /// A decimal number in the binary format of `numeric`: digits to the base of 10,000 (PostgreSQL, `numeric_send`).
 fn numeric(text: &str) -> Result<Vec<u8>> {
     let (sign, digits) = match text.strip_prefix('-') {
@@ -230,6 +263,29 @@ fn numeric(text: &str) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn floats_are_written_as_postgres_prints_them() {
+        let cases = [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (120.0, "120"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (123456789012345.6, "123456789012345.6"),
+            (1e15, "1e+15"),
+            (1.25e100, "1.25e+100"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(float(value, &format!("{value:e}"), 15), text);
+        }
+        assert_eq!(float(1e6, &format!("{:e}", 1e6_f32), 6), "1e+06");
+        assert_eq!(float(0.1, &format!("{:e}", 0.1_f32), 6), "0.1");
+    }
 
     #[test]
     fn numbers_are_written_as_postgres_sends_them() {
