@@ -2,10 +2,14 @@
 
 use super::message::Formats;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Decimal128Type, DecimalType, Field, Float32Type, Float64Type, Schema};
+use arrow::datatypes::{
+    DataType, Decimal128Type, DecimalType, Field, Float32Type, Float64Type, Schema, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+};
 use arrow_pg::datatypes::field_into_pg_type;
 use arrow_pg::encoder::encode_value;
 use bytes::{BufMut, BytesMut};
+use chrono::{DateTime, Datelike, Timelike};
 use pgwire::api::Type;
 use pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo};
 use pgwire::messages::data::{DataRow, FieldDescription, RowDescription};
@@ -105,8 +109,11 @@ impl RowWriter {
     fn value(&mut self, column: &ArrayRef, row: usize, field: &Field, at: usize) -> Result<()> {
         let info = &self.fields[at];
         let is_binary = info.format() == FieldFormat::Binary;
+        let is_null = column.is_null(row);
+        let moment = if is_binary || is_null { None } else { moment(column, row) };
         let written = match column.data_type() {
-            _ if column.is_null(row) => Written(None),
+            _ if is_null => Written(None),
+            _ if moment.is_some() => Written(moment.map(String::into_bytes)),
             DataType::Decimal128(_, scale) => {
                 let value = column.as_primitive::<Decimal128Type>().value(row);
                 let text = Decimal128Type::format_decimal(value, 38, *scale);
@@ -210,6 +217,37 @@ impl ToSqlText for Written {
     }
 }
 
+/// A moment as PostgreSQL writes it (`timestamp_out`): to the microsecond, without zeros at its end. None for one before our era, and
+/// for one of another zone than UTC.
+fn moment(column: &ArrayRef, row: usize) -> Option<String> {
+    let DataType::Timestamp(unit, zone) = column.data_type() else { return None };
+    let zone = match zone.as_deref() {
+        None => "",
+        Some("UTC" | "+00:00" | "Z") => "+00",
+        Some(_) => return None,
+    };
+    let micros = match unit {
+        TimeUnit::Second => column.as_primitive::<TimestampSecondType>().value(row).checked_mul(1_000_000)?,
+        TimeUnit::Millisecond => column.as_primitive::<TimestampMillisecondType>().value(row).checked_mul(1_000)?,
+        TimeUnit::Microsecond => column.as_primitive::<TimestampMicrosecondType>().value(row),
+        TimeUnit::Nanosecond => column.as_primitive::<TimestampNanosecondType>().value(row).div_euclid(1_000),
+    };
+    let moment = DateTime::from_timestamp_micros(micros)?.naive_utc();
+    let (day, time) = (moment.date(), moment.time());
+    if day.year() < 1 {
+        return None;
+    }
+    let (year, month, day) = (day.year(), day.month(), day.day());
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    let mut text = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
+    let fraction = micros.rem_euclid(1_000_000);
+    if fraction != 0 {
+        text.push_str(format!(".{fraction:06}").trim_end_matches('0'));
+    }
+    text.push_str(zone);
+    Some(text)
+}
+
 /// A float as PostgreSQL writes it (`float8out`): the shortest digits that give it back, which `scientific` has, with an exponent
 /// below 0.0001 and from so many digits on.
 fn float(value: f64, scientific: &str, digits_max: i32) -> String {
@@ -285,6 +323,18 @@ mod tests {
         }
         assert_eq!(float(1e6, &format!("{:e}", 1e6_f32), 6), "1e+06");
         assert_eq!(float(0.1, &format!("{:e}", 0.1_f32), 6), "0.1");
+    }
+
+    #[test]
+    fn moments_are_written_as_postgres_prints_them() {
+        use arrow::array::{TimestampMicrosecondArray, TimestampNanosecondArray};
+        let micros = |value| moment(&(Arc::new(TimestampMicrosecondArray::from(vec![value])) as ArrayRef), 0);
+        assert_eq!(micros(10_000_030).as_deref(), Some("1970-01-01 00:00:10.00003"));
+        assert_eq!(micros(-1).as_deref(), Some("1969-12-31 23:59:59.999999"));
+        assert_eq!(micros(86_400_000_000).as_deref(), Some("1970-01-02 00:00:00"));
+        assert_eq!(micros(-62_200_000_000_000_000), None);
+        let nanos = TimestampNanosecondArray::from(vec![-1]).with_timezone("UTC");
+        assert_eq!(moment(&(Arc::new(nanos) as ArrayRef), 0).as_deref(), Some("1969-12-31 23:59:59.999999+00"));
     }
 
     #[test]
