@@ -20,6 +20,7 @@
 pub mod cli;
 mod demo;
 mod repl;
+mod client;
 mod server;
 mod render;
 mod session;

@@ -109,14 +109,79 @@ class Psycopg:
         return table(["id", "score"], self.connection.execute(sql).fetchall())
 
 
+class Adbc:
+    """ADBC's driver of Flight SQL."""
+
+    def __init__(self, arguments):
+        import adbc_driver_flightsql
+        import adbc_driver_flightsql.dbapi
+
+        self.connection = adbc_driver_flightsql.dbapi.connect(arguments.url, autocommit=True)
+        self.version = f"adbc {adbc_driver_flightsql.__version__}"
+
+    def do(self, sql):
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+
+    def read(self, sql):
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetch_arrow_table()
+
+
+class Flight:
+    """Flight without a database: a server of pyarrow's that holds a table, and a client of pyarrow's."""
+
+    def __init__(self, arguments):
+        import pyarrow.flight
+
+        self.source = Adbc(arguments)
+        self.tables = tables = {}
+
+        class Server(pyarrow.flight.FlightServerBase):
+            def do_get(self, context, ticket):
+                return pyarrow.flight.RecordBatchStream(tables[ticket.ticket])
+
+        self.server = Server("grpc://127.0.0.1:0")
+        self.client = pyarrow.flight.FlightClient(("127.0.0.1", self.server.port))
+        self.ticket = pyarrow.flight.Ticket
+        self.version = f"pyarrow.flight {pa.__version__}"
+
+    def do(self, sql):
+        self.tables[sql.encode()] = self.source.read(sql)
+
+    def read(self, sql):
+        return self.client.do_get(self.ticket(sql.encode())).read_all()
+
+
+class PsycopgRows:
+    """Rows as psycopg gives them: a tuple of Python's values for each."""
+
+    def __init__(self, arguments):
+        import psycopg
+
+        self.connection = psycopg.connect(arguments.url, autocommit=True)
+        self.version = f"psycopg {psycopg.__version__}"
+
+    def do(self, sql):
+        self.connection.execute(sql)
+
+    def count(self, sql):
+        return len(self.connection.execute(sql).fetchall())
+
+    def read(self, sql):
+        cursor = self.connection.execute(sql)
+        return table([column.name for column in cursor.description], cursor.fetchall())
+
+
 def answer(peer, request):
     if "do" in request:
         peer.do(request["do"])
         return {}
     if "time" in request:
         start = time.perf_counter()
-        table = peer.read(request["time"])
-        return {"seconds": time.perf_counter() - start, "rows": table.num_rows}
+        rows = peer.count(request["time"]) if hasattr(peer, "count") else peer.read(request["time"]).num_rows
+        return {"seconds": time.perf_counter() - start, "rows": rows}
     if "save" in request:
         table = peer.read(request["save"])
         with pa.ipc.new_file(request["path"], table.schema) as file:
@@ -127,15 +192,25 @@ def answer(peer, request):
     raise ValueError(f"unknown request: {request}")
 
 
+PEERS = {
+    "duckdb": DuckDB,
+    "connectorx": ConnectorX,
+    "sqlite": SQLite,
+    "psycopg": Psycopg,
+    "adbc": Adbc,
+    "flight": Flight,
+    "psycopg_rows": PsycopgRows,
+}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("peer", choices=["duckdb", "connectorx", "sqlite", "psycopg"])
+    parser.add_argument("peer", choices=PEERS)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--url", help="the PostgreSQL that connectorx and psycopg read")
+    parser.add_argument("--url", help="the server that connectorx, psycopg and adbc read")
     parser.add_argument("--mails", help="the mails to index, as NDJSON")
     arguments = parser.parse_args()
-    peers = {"duckdb": DuckDB, "connectorx": ConnectorX, "sqlite": SQLite, "psycopg": Psycopg}
-    peer = peers[arguments.peer](arguments)
+    peer = PEERS[arguments.peer](arguments)
     print(json.dumps({"version": peer.version}), flush=True)
     for line in sys.stdin:
         try:

@@ -59,6 +59,12 @@ enum Choice {
     TableScan,
     /// Payments between accounts in several shards.
     TableCall,
+    /// Five million rows over Flight SQL
+    FlightTransfer,
+    /// The same rows over PostgreSQL's protocol
+    PgwireTransfer,
+    /// Queries, lookups and commits of many clients of a server
+    ServerQueries,
 }
 
 /// What can be measured.
@@ -77,10 +83,13 @@ pub(crate) enum Workload {
     TableCommit,
     TableScan,
     TableCall,
+    FlightTransfer,
+    PgwireTransfer,
+    ServerQueries,
 }
 
 impl Workload {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
         Self::PostgresScan,
         Self::PostgresAggregate,
         Self::FederatedJoin,
@@ -93,6 +102,9 @@ impl Workload {
         Self::TableCommit,
         Self::TableScan,
         Self::TableCall,
+        Self::FlightTransfer,
+        Self::PgwireTransfer,
+        Self::ServerQueries,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -109,6 +121,9 @@ impl Workload {
             Self::TableCommit => "table_commit",
             Self::TableScan => "table_scan",
             Self::TableCall => "table_call",
+            Self::FlightTransfer => "flight_transfer",
+            Self::PgwireTransfer => "pgwire_transfer",
+            Self::ServerQueries => "server_queries",
         }
     }
 }
@@ -152,6 +167,9 @@ impl Arguments {
                 Choice::TableCommit => &[Workload::TableCommit],
                 Choice::TableScan => &[Workload::TableScan],
                 Choice::TableCall => &[Workload::TableCall],
+                Choice::FlightTransfer => &[Workload::FlightTransfer],
+                Choice::PgwireTransfer => &[Workload::PgwireTransfer],
+                Choice::ServerQueries => &[Workload::ServerQueries],
             };
             for workload in chosen {
                 if !workloads.contains(workload) {

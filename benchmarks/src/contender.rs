@@ -3,6 +3,9 @@
 use crate::Result;
 use crate::peers::Peer;
 use arrow::record_batch::RecordBatch;
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::sql::client::FlightSqlServiceClient;
 use datafusion::execution::context::SessionContext;
 use futures::TryStreamExt;
 use polder::{Engine, Outcome, Rows, Session};
@@ -10,6 +13,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tonic::transport::Channel;
 
 /// Who runs, under the name that the report prints.
 pub(crate) struct Contender {
@@ -24,6 +28,8 @@ enum Task {
     DataFusion { context: SessionContext, sql: String },
     /// A library in a Python process, which takes the time itself.
     Peer { peer: Arc<Peer>, sql: String },
+    /// A server of ours, asked over Flight SQL by Arrow's own client.
+    Flight { client: FlightSqlServiceClient<Channel>, sql: String },
     /// A program from its start to its end, its output thrown away.
     Program { program: PathBuf, arguments: Vec<String> },
 }
@@ -55,6 +61,12 @@ impl Contender {
         Self { name, task: Task::Peer { peer: Arc::clone(peer), sql: sql.into() } }
     }
 
+    pub(crate) fn flight(name: &'static str, channel: &Channel, sql: impl Into<String>) -> Self {
+        let client = FlightServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
+        let client = FlightSqlServiceClient::new_from_inner(client);
+        Self { name, task: Task::Flight { client, sql: sql.into() } }
+    }
+
     pub(crate) fn program(name: &'static str, program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         Self { name, task: Task::Program { program: program.into(), arguments } }
@@ -77,6 +89,12 @@ impl Contender {
                 }
             }
             Task::Peer { peer, sql } => return peer.time(sql),
+            Task::Flight { client, sql } => {
+                let mut rows = asked(client.clone(), sql).await?;
+                while let Some(batch) = rows.try_next().await? {
+                    std::hint::black_box(batch);
+                }
+            }
             Task::Program { program, arguments } => run_to_end(Command::new(program).args(arguments))?,
         }
         Ok(start.elapsed())
@@ -94,6 +112,7 @@ impl Contender {
             }
             Task::DataFusion { context, sql } => batches = context.sql(sql).await?.collect().await?,
             Task::Peer { peer, sql } => batches = peer.rows(sql)?,
+            Task::Flight { client, sql } => batches = asked(client.clone(), sql).await?.try_collect().await?,
             Task::Program { .. } => return Err(format!("{} prints its rows", self.name).into()),
         }
         Ok(batches)
@@ -115,6 +134,13 @@ pub(crate) async fn query(session: &Session, sql: &str) -> Result<Rows> {
         Outcome::Rows(rows) => Ok(rows),
         other => Err(format!("a query returned no rows but {other:?}: {sql}").into()),
     }
+}
+
+/// Asks a server of ours; the rows are on their way.
+async fn asked(mut client: FlightSqlServiceClient<Channel>, sql: &str) -> Result<FlightRecordBatchStream> {
+    let info = client.execute(sql.to_string(), None).await?;
+    let ticket = info.endpoint.into_iter().find_map(|endpoint| endpoint.ticket).ok_or("a query without a ticket")?;
+    Ok(client.do_get(ticket).await?)
 }
 
 fn run_to_end(command: &mut Command) -> Result<()> {

@@ -15,10 +15,13 @@ mod arguments;
 mod contender;
 mod measure;
 mod memory;
+mod mixed;
 mod peers;
 mod pgbench;
+mod program;
 mod report;
 mod rows;
+mod served;
 mod tpch;
 mod workload;
 

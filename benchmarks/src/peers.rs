@@ -53,6 +53,21 @@ impl Peers {
         Peer::start(self.python().args(["psycopg", "--url", url]).arg("--mails").arg(mails))
     }
 
+    /// ADBC's driver of Flight SQL, at this server.
+    pub(crate) fn adbc(&self, url: &str) -> Result<Arc<Peer>> {
+        Peer::start(self.python().args(["adbc", "--url", url]))
+    }
+
+    /// Flight alone: pyarrow's own server and client, with the batches that a server at this address has given.
+    pub(crate) fn flight(&self, url: &str) -> Result<Arc<Peer>> {
+        Peer::start(self.python().args(["flight", "--url", url]))
+    }
+
+    /// psycopg, reading from a PostgreSQL, or from what speaks like one.
+    pub(crate) fn psycopg_rows(&self, url: &str) -> Result<Arc<Peer>> {
+        Peer::start(self.python().args(["psycopg_rows", "--url", url]))
+    }
+
     /// DuckDB's own command line program: the binary itself, not the Python script in front of it.
     pub(crate) fn duckdb_program(&self) -> Result<PathBuf> {
         let libraries = std::fs::read_dir(self.environment.join("lib"))?;

@@ -33,12 +33,14 @@ pub(crate) enum Unit {
     Microseconds,
     #[serde(rename = "syncs")]
     Syncs,
+    #[serde(rename = "share")]
+    Share,
 }
 
 impl Unit {
     fn more_is_better(self) -> bool {
         match self {
-            Self::RowsPerSecond => true,
+            Self::RowsPerSecond | Self::Share => true,
             Self::Milliseconds | Self::Megabytes | Self::Rows | Self::Microseconds | Self::Syncs => false,
         }
     }
@@ -53,6 +55,7 @@ impl fmt::Display for Unit {
             Self::Rows => "rows",
             Self::Microseconds => "us",
             Self::Syncs => "syncs",
+            Self::Share => "share",
         })
     }
 }
@@ -110,6 +113,12 @@ impl Finding {
     /// What each commit costs.
     pub(crate) fn cost(measure: &'static str, unit: Unit, ours: f64, against: &'static str, peer: f64) -> Self {
         Self { measure, against, unit, ours, peer, bound: None }
+    }
+
+    /// A figure of ours under a limit, or over a goal, that we set ourselves.
+    pub(crate) fn bounded(measure: &'static str, unit: Unit, ours: f64, limit: f64) -> Self {
+        let against = if unit.more_is_better() { "goal" } else { "limit" };
+        Self { measure, against, unit, ours, peer: limit, bound: Some(1.0) }
     }
 
     fn ratio(&self) -> f64 {

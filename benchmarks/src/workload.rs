@@ -1,13 +1,16 @@
 //! The workloads. Each builds its data, checks that all contenders return the same rows, and then times them.
 
 mod federated_join;
+mod flight_transfer;
 mod key_shipping;
 mod log_append;
 mod log_scan;
 mod parquet_queries;
+mod pgwire_transfer;
 mod postgres_aggregate;
 mod postgres_scan;
 mod search_top10;
+mod server_queries;
 mod start;
 mod table_call;
 mod table_commit;
@@ -38,6 +41,9 @@ pub(crate) async fn run(workload: Workload, settings: &Settings) -> Result<Measu
         Workload::TableCommit => table_commit::run(settings).await,
         Workload::TableScan => table_scan::run(settings).await,
         Workload::TableCall => table_call::run(settings).await,
+        Workload::FlightTransfer => flight_transfer::run(settings).await,
+        Workload::PgwireTransfer => pgwire_transfer::run(settings).await,
+        Workload::ServerQueries => server_queries::run(settings).await,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-const WORKLOADS: [&str; 9] = [
+const WORKLOADS: [&str; 12] = [
     "postgres_scan",
     "postgres_aggregate",
     "federated_join",
@@ -14,6 +14,9 @@ const WORKLOADS: [&str; 9] = [
     "log_append",
     "log_scan",
     "search_top10",
+    "flight_transfer",
+    "pgwire_transfer",
+    "server_queries",
 ];
 
 /// What a small run of some workloads prints.

@@ -5,6 +5,7 @@
 
 mod sql;
 mod limits;
+mod connect;
 mod serve;
 mod run;
 mod input;
@@ -105,7 +106,9 @@ pub fn main(builder: EngineBuilder) -> ExitCode {
             Command::Serve(serve) => serve::run(&runtime, builder, &serve),
             Command::Demo(demo) => demo::run(&runtime, builder, &demo),
             Command::Sql(sql) => {
-                let inputs = matches.subcommand().map(|(_, matches)| sql.inputs(matches)).unwrap_or_default();
+                let matches = matches.subcommand().map(|(_, matches)| matches);
+                matches.into_iter().for_each(|matches| sql.check(matches));
+                let inputs = matches.map(|matches| sql.inputs(matches)).unwrap_or_default();
                 sql::run(&runtime, builder, &sql, inputs)
             }
         };

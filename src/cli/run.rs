@@ -2,8 +2,9 @@
 
 use crate::cli::input::{Statements, standard_input};
 use crate::cli::{Interrupt, ProgressLine};
+use crate::client::{Answer, Client, Copying, Results};
 use crate::render::{Format, Layout, sink};
-use crate::session::{CopyIn, Outcome, Progress, Rows, Session};
+use crate::session::Progress;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use polder_catalog::{Error, Kind, Result, SqlState};
@@ -92,36 +93,39 @@ const BATCHES_AHEAD: usize = 1;
 /// All work is done on the workers of the runtime: the thread that hears Ctrl-C never computes, so however little a
 /// query gives way, the user has the last word.
 pub(crate) async fn execute(
-    session: &Arc<Session>,
+    client: &Arc<dyn Client>,
     sql: &str,
     screen: &mut Screen,
     interrupt: &Interrupt,
     data: CopyData<'_>,
 ) -> Result<Duration, Stop> {
     let mut line = ProgressLine::start();
-    match run(session, sql, interrupt, &mut line).await? {
-        Outcome::Done(tag) => {
+    match run(client, sql, interrupt, &mut line).await? {
+        Answer::Done { tag, notices } => {
             line.clear();
+            tell(&notices)?;
             screen.tag(&tag)?;
         }
-        Outcome::CopyIn(copy) => {
+        Answer::CopyIn(copy) => {
             let tag = copy_in(copy, data, interrupt).await?;
             line.clear();
             screen.tag(&tag)?;
         }
-        Outcome::Rows(rows) => {
-            let notices = rows.notices();
+        Answer::Rows(rows) => {
             let written = write_rows(Reading::start(rows), screen, interrupt, &mut line).await;
             // What was written before an error has been seen by whoever reads along; the rest must not lag behind it.
             let flushed = screen.out.flush();
-            written?;
+            let notices = written?;
             flushed?;
-            for notice in notices.told() {
-                writeln!(io::stderr(), "notice: {notice}")?;
-            }
+            tell(&notices)?;
         }
     }
     Ok(line.elapsed())
+}
+
+/// What is told beside a result.
+fn tell(notices: &[String]) -> io::Result<()> {
+    notices.iter().try_for_each(|notice| writeln!(io::stderr(), "notice: {notice}"))
 }
 
 /// Where the rows of `COPY ... FROM STDIN` come from.
@@ -135,7 +139,7 @@ pub(crate) enum CopyData<'a> {
 }
 
 /// Sends the data; Ctrl-C gives it up, and then nothing is written.
-async fn copy_in(mut copy: CopyIn, data: CopyData<'_>, interrupt: &Interrupt) -> Result<String, Stop> {
+async fn copy_in(mut copy: Box<dyn Copying>, data: CopyData<'_>, interrupt: &Interrupt) -> Result<String, Stop> {
     let sending = async {
         match data {
             CopyData::Statements(statements) => {
@@ -166,13 +170,13 @@ async fn copy_in(mut copy: CopyIn, data: CopyData<'_>, interrupt: &Interrupt) ->
 }
 
 async fn run(
-    session: &Arc<Session>,
+    client: &Arc<dyn Client>,
     sql: &str,
     interrupt: &Interrupt,
     line: &mut ProgressLine,
-) -> Result<Outcome, Stop> {
-    let (session, sql) = (Arc::clone(session), sql.to_string());
-    let mut running = AbortOnDropHandle::new(tokio::spawn(async move { session.run(&sql).await }));
+) -> Result<Answer, Stop> {
+    let (client, sql) = (Arc::clone(client), sql.to_string());
+    let mut running = AbortOnDropHandle::new(tokio::spawn(async move { client.run(&sql).await }));
     loop {
         tokio::select! {
             biased;
@@ -201,15 +205,17 @@ struct Reading {
     schema: SchemaRef,
     progress: Progress,
     batches: mpsc::Receiver<Result<RecordBatch>>,
-    reader: AbortOnDropHandle<()>,
+    /// Gives what is told beside the rows.
+    reader: AbortOnDropHandle<Vec<String>>,
+    notices: Vec<String>,
 }
 
 impl Reading {
-    fn start(rows: Rows) -> Self {
+    fn start(rows: Box<dyn Results>) -> Self {
         let (schema, progress) = (rows.schema(), rows.progress());
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let reader = AbortOnDropHandle::new(tokio::spawn(read(rows, sender)));
-        Self { schema, progress, batches, reader }
+        Self { schema, progress, batches, reader, notices: Vec::new() }
     }
 
     /// The next batch; `None` once all have been read. Cancel-safe.
@@ -218,27 +224,28 @@ impl Reading {
             return batch.map(Some);
         }
         // A reader that panicked sends nothing more either: what came is not the whole.
-        (&mut self.reader).await.map_err(panicked)?;
+        self.notices = (&mut self.reader).await.map_err(panicked)?;
         Ok(None)
     }
 }
 
-async fn read(mut rows: Rows, sender: mpsc::Sender<Result<RecordBatch>>) {
+async fn read(mut rows: Box<dyn Results>, sender: mpsc::Sender<Result<RecordBatch>>) -> Vec<String> {
     while let Some(batch) = rows.next().await.transpose() {
         let failed = batch.is_err();
         if sender.send(batch).await.is_err() || failed {
-            return;
+            break;
         }
     }
+    rows.notices()
 }
 
-/// Writes every batch as it comes, while the line is drawn and Ctrl-C is heard.
+/// Writes every batch as it comes, while the line is drawn and Ctrl-C is heard; tells what is told beside them.
 async fn write_rows(
     mut reading: Reading,
     screen: &mut Screen,
     interrupt: &Interrupt,
     line: &mut ProgressLine,
-) -> Result<(), Stop> {
+) -> Result<Vec<String>, Stop> {
     let mut sink = sink(screen.format, &reading.schema, &screen.layout);
     let mut separated = false;
     loop {
@@ -268,5 +275,6 @@ async fn write_rows(
     if !separated {
         screen.separate()?;
     }
-    Ok(sink.finish(&mut screen.out)?)
+    sink.finish(&mut screen.out)?;
+    Ok(reading.notices)
 }

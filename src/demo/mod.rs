@@ -13,10 +13,10 @@ mod customers;
 mod random;
 
 use crate::cli::{CopyData, Interrupt, Screen, Stop, execute};
+use crate::client::Client;
 use crate::engine::{Engine, EngineBuilder};
 use crate::render::{Expanded, Format, Layout};
 use crate::repl;
-use crate::session::Session;
 use crate::sql;
 use polder_catalog::{Error, Kind, Result, SqlState};
 use postgres::Schema;
@@ -173,7 +173,7 @@ async fn tour(engine: &Engine, interrupt: &Interrupt, schema: Option<&Schema>) -
 }
 
 struct Guide<'a> {
-    session: Arc<Session>,
+    session: Arc<dyn Client>,
     screen: Screen,
     interrupt: &'a Interrupt,
     /// Where the table is that the questions call `crm.customers`.

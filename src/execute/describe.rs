@@ -43,7 +43,7 @@ pub(crate) async fn describe(
             if let Ok(shape) = describing.shape(query, count, &known).await {
                 known.extend(shape.parameters);
             }
-            describing.returned(&target, returning).await?
+            describing.returned(&target, returning, None).await?
         }
         Statement::Update { table, assignments, which, returning } => {
             let target = write::writable(session, table, &context, &[Privilege::Update])?;
@@ -55,12 +55,12 @@ pub(crate) async fn describe(
                 }
             }
             describing.condition(&target, computed, which, count, &mut known).await;
-            describing.returned(&target, returning).await?
+            describing.returned(&target, returning, which.alias.as_deref()).await?
         }
         Statement::Delete { table, which, returning } => {
             let target = write::writable(session, table, &context, &[Privilege::Delete])?;
             describing.condition(&target, Vec::new(), which, count, &mut known).await;
-            describing.returned(&target, returning).await?
+            describing.returned(&target, returning, which.alias.as_deref()).await?
         }
         other => show::columns(other),
     };
@@ -133,13 +133,19 @@ impl Describing<'_> {
         }
     }
 
-    /// The columns of RETURNING.
-    async fn returned(&self, target: &Writable, items: &[SelectItem]) -> Result<Option<SchemaRef>> {
+    /// The columns of RETURNING; the statement may call the table by another name.
+    async fn returned(
+        &self,
+        target: &Writable,
+        items: &[SelectItem],
+        alias: Option<&str>,
+    ) -> Result<Option<SchemaRef>> {
         let Writable::Table(table) = target else { return Ok(None) };
         if items.is_empty() {
             return Ok(None);
         }
-        let (query, tables) = write::returned(table, items, Vec::new())?;
+        let items = write::under_own_name(table, alias, items);
+        let (query, tables) = write::returned(table, &items, Vec::new())?;
         let shape = Planner::new(&self.session.engine.0, self.context).shape(&query, &tables).await?;
         Ok(Some(shape.columns))
     }

@@ -22,7 +22,7 @@ pub(super) use change::select as query_of;
 pub(crate) use copy::OPTIONS as COPY_OPTIONS;
 pub(super) use draft::Draft;
 pub(crate) use ingest::ingest;
-pub(super) use returning::returned;
+pub(super) use returning::{returned, under_own_name};
 pub(crate) use topic::append;
 
 use crate::access::{Object, Privilege, denied};
@@ -175,7 +175,7 @@ pub(super) async fn update(
     for (column, value) in &mut assignments {
         defaults::replace_one(value, &table, column)?;
     }
-    let returning = returning::under_own_name(&table, which.alias.as_deref(), returning);
+    let returning = under_own_name(&table, which.alias.as_deref(), returning);
     let mut tries = Tries::of(session, &context, &table, request, &returning);
     if let Some(written) = tries.before().await? {
         return Ok(outcome(written));
@@ -270,7 +270,7 @@ async fn delete_rows(
     request: Option<Request>,
     tag: impl Fn(u64) -> String,
 ) -> Result<Outcome> {
-    let returning = returning::under_own_name(table, which.alias.as_deref(), returning);
+    let returning = under_own_name(table, which.alias.as_deref(), returning);
     let mut tries = Tries::of(session, context, table, request, &returning);
     if let Some(written) = tries.before().await? {
         return Ok(outcome(written));

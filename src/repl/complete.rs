@@ -3,7 +3,7 @@
 //! Names are loaded at the first Tab, in the background and with a limit on how long the key may hang, and again after a
 //! statement that may have changed them. A source that is down costs one short wait.
 
-use crate::session::{Outcome, Session};
+use crate::client::{Answer, Client};
 use crate::sql::KEYWORDS;
 use crate::sql::split::Splitter;
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(700);
 /// The names that are known, and how to learn more.
 pub(super) struct Completion {
     runtime: Handle,
-    session: Arc<Session>,
+    client: Arc<dyn Client>,
     names: Arc<Mutex<Names>>,
     is_outdated: AtomicBool,
 }
@@ -38,9 +38,9 @@ struct Names {
 }
 
 impl Completion {
-    pub(super) fn new(runtime: Handle, session: Session) -> Self {
+    pub(super) fn new(runtime: Handle, client: Arc<dyn Client>) -> Self {
         let is_outdated = AtomicBool::new(true);
-        Self { runtime, session: Arc::new(session), names: Arc::default(), is_outdated }
+        Self { runtime, client, names: Arc::default(), is_outdated }
     }
 
     /// To be told every statement: those that define something make the names old.
@@ -74,16 +74,16 @@ impl Completion {
 
     fn functions(&self, word: &str) -> impl Iterator<Item = String> {
         let prefix = word.to_lowercase();
-        self.session.function_names().into_iter().filter(move |name| name.starts_with(&prefix)).map(|name| name + "(")
+        self.client.function_names().into_iter().filter(move |name| name.starts_with(&prefix)).map(|name| name + "(")
     }
 
     fn load_tables(&self) {
         if !self.is_outdated.swap(false, Ordering::Relaxed) {
             return;
         }
-        let (session, names) = (Arc::clone(&self.session), Arc::clone(&self.names));
+        let (client, names) = (Arc::clone(&self.client), Arc::clone(&self.names));
         self.in_time(async move {
-            if let Ok(tables) = tables(&session).await {
+            if let Ok(tables) = tables(client.as_ref()).await {
                 *names.lock().unwrap_or_else(PoisonError::into_inner) = Names { tables, columns: HashMap::new() };
             }
         });
@@ -100,10 +100,10 @@ impl Completion {
         if unknown.is_empty() {
             return;
         }
-        let (session, names) = (Arc::clone(&self.session), Arc::clone(&self.names));
+        let (client, names) = (Arc::clone(&self.client), Arc::clone(&self.names));
         self.in_time(async move {
             for name in unknown {
-                let columns = columns(&session, &name).await.unwrap_or_default();
+                let columns = columns(client.as_ref(), &name).await.unwrap_or_default();
                 names.lock().unwrap_or_else(PoisonError::into_inner).columns.insert(name, columns);
             }
         });
@@ -184,10 +184,13 @@ fn identifier(name: &str) -> String {
     if is_plain { name.to_string() } else { crate::sql::identifier(name) }
 }
 
-async fn tables(session: &Session) -> Result<Vec<[String; 3]>> {
-    let Outcome::Rows(rows) = session.run("SHOW TABLES").await? else { return Ok(Vec::new()) };
-    let batches = rows.collect().await?;
-    Ok(batches.iter().flat_map(|batch| (0..batch.num_rows()).filter_map(|row| table(batch, row))).collect())
+async fn tables(client: &dyn Client) -> Result<Vec<[String; 3]>> {
+    let Answer::Rows(mut rows) = client.run("SHOW TABLES").await? else { return Ok(Vec::new()) };
+    let mut tables = Vec::new();
+    while let Some(batch) = rows.next().await? {
+        tables.extend((0..batch.num_rows()).filter_map(|row| table(&batch, row)));
+    }
+    Ok(tables)
 }
 
 /// A row of SHOW TABLES; a catalog that cannot be reached has no table in it.
@@ -199,11 +202,11 @@ fn table(batch: &RecordBatch, row: usize) -> Option<[String; 3]> {
     Some([text("catalog")?, text("schema")?, text("table")?])
 }
 
-async fn columns(session: &Session, table: &str) -> Result<Vec<String>> {
+async fn columns(client: &dyn Client, table: &str) -> Result<Vec<String>> {
     // Planning tells the columns; the rows are never asked for.
-    match session.run(&format!("SELECT * FROM {table} LIMIT 0")).await? {
-        Outcome::Rows(rows) => Ok(rows.schema().fields().iter().map(|field| field.name().clone()).collect()),
-        Outcome::Done(_) | Outcome::CopyIn(_) => Ok(Vec::new()),
+    match client.run(&format!("SELECT * FROM {table} LIMIT 0")).await? {
+        Answer::Rows(rows) => Ok(rows.schema().fields().iter().map(|field| field.name().clone()).collect()),
+        Answer::Done { .. } | Answer::CopyIn(_) => Ok(Vec::new()),
     }
 }
 

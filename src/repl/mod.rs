@@ -1,6 +1,6 @@
 //! The shell on a terminal: reads statements and backslash commands, runs them, and goes on after errors.
 //!
-//! A client of [`Session`] like any server. A statement is one editing buffer however many lines it has, so an earlier
+//! It runs them by a [`Client`]: the engine here, or a server. A statement is one editing buffer however many lines it has, so an earlier
 //! line can still be mended, and history gives it back whole.
 
 mod command;
@@ -8,9 +8,8 @@ mod complete;
 mod history;
 
 use crate::cli::{CopyData, Interrupt, Screen, Stop, execute, report};
-use crate::engine::Engine;
+use crate::client::Client;
 use crate::render::{Expanded, Format, Layout};
-use crate::session::Session;
 use crate::sql::split::Splitter;
 use command::{Command, Settings};
 use complete::{Completion, Helper};
@@ -26,26 +25,35 @@ use tokio::runtime::Runtime;
 
 const PROMPT: &str = "polder=> ";
 
+/// What a shell needs of who runs its statements.
+pub(crate) struct Clients {
+    /// Runs what is typed.
+    pub(crate) typed: Arc<dyn Client>,
+    /// Asked for names, in a session of its own.
+    pub(crate) asked: Arc<dyn Client>,
+    /// What the user is told of it at the start.
+    pub(crate) place: String,
+}
+
 /// Runs the shell until `\q`, Ctrl-D or SIGTERM.
-pub(crate) fn run(runtime: &Runtime, engine: Engine, format: Format) -> Result<ExitCode> {
+pub(crate) fn run(runtime: &Runtime, clients: Clients, format: Format) -> Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
-    let completion = Arc::new(Completion::new(runtime.handle().clone(), engine.session()));
+    let completion = Arc::new(Completion::new(runtime.handle().clone(), clients.asked));
     let mut shell = Shell {
         runtime,
-        session: Arc::new(engine.session()),
+        client: clients.typed,
         screen: Screen::new(format, Layout { width: None, expanded: Expanded::Auto }),
         interrupt,
         settings: Settings::default(),
         completion: Arc::clone(&completion),
     };
-    let done = banner(&engine).lines().try_for_each(|line| shell.screen.say(line));
+    let done = banner(&clients.place).lines().try_for_each(|line| shell.screen.say(line));
     let mut editor = editor(Helper::new(completion))?;
     let ended = match done {
         Ok(()) => shell.read(&mut editor),
         Err(error) => Err(error.into()),
     };
     history::save(&mut editor);
-    runtime.block_on(engine.close())?;
     match ended {
         // Zero, unless SIGTERM ended it.
         Ok(()) | Err(Stop::Interrupted) => Ok(shell.interrupt.exit_code()),
@@ -86,18 +94,13 @@ fn unusable(error: &ReadlineError) -> Error {
         .with_hint("give statements with -c, -f or on standard input")
 }
 
-fn banner(engine: &Engine) -> String {
-    let place = if engine.is_ephemeral() {
-        "ephemeral: definitions go with this shell; --data DIR keeps them".to_string()
-    } else {
-        format!("data directory {}", engine.data_dir().display())
-    };
+fn banner(place: &str) -> String {
     format!("Polder {}, {place}\nEnd a statement with ; and type \\? for help.", env!("CARGO_PKG_VERSION"))
 }
 
 struct Shell<'a> {
     runtime: &'a Runtime,
-    session: Arc<Session>,
+    client: Arc<dyn Client>,
     screen: Screen,
     interrupt: Interrupt,
     settings: Settings,
@@ -159,7 +162,7 @@ impl Shell<'_> {
     /// Runs one statement; what goes wrong with it is told, and the shell goes on.
     fn statement(&mut self, sql: &str) -> Result<(), Stop> {
         self.interrupt.forget();
-        let running = execute(&self.session, sql, &mut self.screen, &self.interrupt, CopyData::Nowhere);
+        let running = execute(&self.client, sql, &mut self.screen, &self.interrupt, CopyData::Nowhere);
         let ended = self.runtime.block_on(running);
         self.completion.outdate(sql);
         match ended {

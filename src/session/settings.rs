@@ -46,7 +46,7 @@ pub(crate) const SPECS: &[OptionSpec] = &[
         "How long a read waits for `read_after`, and a write for `caused_by`.",
     )
     .default("10s"),
-    OptionSpec::new("statement_timeout", OptionKind::Duration, "How long a statement may run; `0s` for no limit.")
+    OptionSpec::new("statement_timeout", OptionKind::Duration, "How long a statement may run, in milliseconds if no unit is given; `0s` for no limit.")
         .default("0s"),
     OptionSpec::new(
         "idle_in_transaction_session_timeout",
@@ -159,6 +159,7 @@ impl Settings {
     /// 22023 for a value that does not fit, 42704 for an unknown name.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
         self.check_name(name)?;
+        let value = &as_duration(name, value);
         if let Some(compatible) = compatible::find(name) {
             self.values.insert(name.to_string(), compatible.accept(value)?);
             return Ok(());

@@ -11,6 +11,7 @@ mod parameters;
 mod parse;
 mod print;
 mod shown;
+mod question;
 pub mod split;
 mod statement;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub(crate) use parameters::{
 };
 pub(crate) use parse::{parse, steps};
 pub(crate) use print::{identifier, literal};
+pub(crate) use question::numbered;
 pub(crate) use shown::Shown;
 pub(crate) use statement::{
     AccessStatement, CheckSpec, ColumnSpec, CopySource, GrantObject, Identity, IfExists, InTransaction, MergeAction,

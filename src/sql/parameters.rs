@@ -286,6 +286,11 @@ fn literal(value: &ScalarValue) -> Result<Expr> {
         ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
             plain(Value::SingleQuotedString(text.clone()))
         }
+        ScalarValue::Binary(Some(bytes))
+        | ScalarValue::LargeBinary(Some(bytes))
+        | ScalarValue::BinaryView(Some(bytes)) => {
+            plain(Value::HexStringLiteral(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        }
         // Bare, so that it may stand where SQL wants a number, as in LIMIT.
         ScalarValue::Int64(Some(value)) if *value >= 0 => plain(Value::Number(value.to_string(), false)),
         ScalarValue::Float64(Some(value)) => cast(format!("{value:?}"), ast::DataType::DoublePrecision),
@@ -316,6 +321,9 @@ fn sql_type(of: &DataType) -> Result<ast::DataType> {
         DataType::Float64 => ast::DataType::DoublePrecision,
         DataType::Float32 => ast::DataType::Real,
         DataType::Date32 => ast::DataType::Date,
+        DataType::Time32(_) | DataType::Time64(_) => ast::DataType::Time(None, TimezoneInfo::None),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => ast::DataType::Bytea,
+        DataType::FixedSizeBinary(16) => ast::DataType::Uuid,
         DataType::Timestamp(
             TimeUnit::Microsecond | TimeUnit::Nanosecond | TimeUnit::Millisecond | TimeUnit::Second,
             None,

@@ -250,12 +250,36 @@ impl Reader<'_> {
 
     fn set(&mut self) -> Result<Statement> {
         self.skip(1);
+        if self.words(4) == ["session", "characteristics", "as", "transaction"] {
+            self.skip(4);
+            return self.isolation("default_transaction_isolation");
+        }
+        if self.words(3) == ["transaction", "isolation", "level"] {
+            self.skip(1);
+            return self.isolation("transaction_isolation");
+        }
         let _ = self.accept("session") || self.accept("local");
         let name = self.setting_name()?;
         if !self.parser.parser.consume_token(&Token::Eq) {
             self.expect_any(&["to", "="])?;
         }
         Ok(Statement::Set { name, value: self.value()? })
+    }
+
+    /// `ISOLATION LEVEL READ COMMITTED`, as the standard sets a level.
+    fn isolation(&mut self, setting: &str) -> Result<Statement> {
+        self.expect("isolation")?;
+        self.expect("level")?;
+        let levels = ["serializable", "repeatable", "read", "committed", "uncommitted"];
+        let mut words = Vec::new();
+        while let Some(word) = levels.iter().find(|level| self.words(1) == [**level]) {
+            self.skip(1);
+            words.push(*word);
+        }
+        if words.is_empty() {
+            self.expect_any(&["serializable"])?;
+        }
+        Ok(Statement::Set { name: setting.to_string(), value: words.join(" ") })
     }
 
     /// A setting's dotted name: `pushdown`, `datafusion.execution.batch_size`; `TIME ZONE` is `timezone`, and

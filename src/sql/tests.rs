@@ -70,3 +70,19 @@ fn settings_have_dotted_names() {
     let Statement::Set { name, value } = parse("SET datafusion.execution.batch_size TO 10").unwrap() else { panic!() };
     assert_eq!((name.as_str(), value.as_str()), ("datafusion.execution.batch_size", "10"));
 }
+
+/// As JDBC sets it.
+#[test]
+fn an_isolation_level_is_set_as_the_standard_has_it() {
+    let cases = [
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED", "default_transaction_isolation"),
+        ("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "transaction_isolation"),
+    ];
+    for (sql, wanted) in cases {
+        let Statement::Set { name, value } = parse(sql).unwrap() else { panic!("{sql}") };
+        assert_eq!((name.as_str(), value.as_str()), (wanted, "read committed"));
+    }
+    assert!(
+        parse("SET TRANSACTION ISOLATION LEVEL").is_err() && parse("SET TRANSACTION ISOLATION LEVEL chaos").is_err()
+    );
+}

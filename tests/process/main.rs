@@ -6,8 +6,10 @@
 
 mod commands;
 mod console;
+mod connect;
 mod demo;
 mod documents;
+mod drivers;
 mod examples;
 mod faults;
 mod flight;

@@ -14,12 +14,13 @@ pub(crate) struct Ran {
 }
 
 /// What a developer's environment may say to the program.
-pub(crate) const FOREIGN: [&str; 7] = [
+pub(crate) const FOREIGN: [&str; 8] = [
     "POLDER_DATA",
     "POLDER_CONFIG",
     "POLDER_LOG",
     "POLDER_LOG_FORMAT",
     "POLDER_HISTORY",
+    "POLDER_PASSWORD",
     "POLDER_DEMO_POSTGRES",
     "PGPASSWORD",
 ];

@@ -232,9 +232,14 @@ fn every_command_of_the_http_document_runs() {
 
 /// The Python that scripts/install-test-tools fills.
 pub(crate) fn polder_python() -> std::path::PathBuf {
+    tools().join("python/bin/python")
+}
+
+/// Where `scripts/install-test-tools` puts what tests need.
+pub(crate) fn tools() -> std::path::PathBuf {
     let tools = std::env::var_os("POLDER_TOOLS").map(std::path::PathBuf::from);
     let home = std::env::var_os("HOME").map(std::path::PathBuf::from).expect("HOME is set");
-    tools.unwrap_or_else(|| home.join(".cache/polder/tools")).join("python/bin/python")
+    tools.unwrap_or_else(|| home.join(".cache/polder/tools"))
 }
 
 #[test]

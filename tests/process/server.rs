@@ -48,6 +48,12 @@ impl Server {
         assert_ran(&output);
     }
 
+    /// Its addresses, as `polder sql --connect` takes them.
+    pub(crate) fn urls(&self) -> [String; 3] {
+        let pg = format!("postgresql://{}/polder", self.pg);
+        [format!("http://{}", self.http), format!("grpc://{}", self.flight), pg]
+    }
+
     /// A program of `tests/process/clients`, with the address of a server and a part of it to run.
     pub(crate) fn client(file: &str, address: &str, part: &str, arguments: &[&str]) -> Command {
         let mut python = Command::new(polder_python());

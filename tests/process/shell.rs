@@ -2,6 +2,7 @@
 
 use crate::polder;
 use crate::program::{FOREIGN, Transcript, signal, wait_soon};
+use crate::server::Server;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -17,8 +18,12 @@ struct Shell {
 
 impl Shell {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    fn start_with(arguments: &str) -> Self {
         let state = tempfile::tempdir().expect("a folder");
-        let inside = format!("stty cols 80 rows 24; exec '{}' sql", polder().display());
+        let inside = format!("stty cols 80 rows 24; exec '{}' sql {arguments}", polder().display());
         let mut script = Command::new("script");
         for variable in FOREIGN {
             script.env_remove(variable);
@@ -132,6 +137,34 @@ fn ctrl_c_cancels_the_query_and_keeps_the_shell() {
     shell.screen.expect(" still here");
     shell.ready();
     shell.leave();
+}
+
+/// The shell is the same wherever its statements run: it completes what the server has, cancels there, and goes on.
+#[test]
+fn a_shell_at_a_server_completes_cancels_and_goes_on() {
+    let server = Server::start(&[]);
+    for (number, url) in server.urls().iter().enumerate() {
+        let mut shell = Shell::start_with(&format!("--connect {url}"));
+        let banner = shell.ready();
+        assert!(banner.contains("connected to "), "{banner}");
+        shell.press(&format!("CREATE VIEW seen_by_{number} AS SELECT 7 AS number;\r"));
+        shell.screen.expect("CREATE VIEW");
+        shell.ready();
+        shell.press(&format!("SELECT number FROM seen_by_{number}\t;\r"));
+        shell.screen.expect(&format!("polder.public.seen_by_{number}"));
+        shell.screen.expect("      7");
+        shell.ready();
+        shell.press(ENDLESS);
+        shell.expect_progress();
+        shell.press("\x03");
+        shell.screen.expect("error: the query was cancelled [57014]");
+        shell.ready();
+        shell.press("SELECT 'still ' || 'here' AS state;\r");
+        shell.screen.expect(" still here");
+        shell.ready();
+        shell.leave();
+    }
+    server.stop();
 }
 
 #[test]

@@ -1,13 +1,23 @@
-//! The ways to reach an engine. Wire protocols join here.
+//! The ways to reach an engine: in this process, and over the wire at a server of the built program.
+
+mod flight;
+mod pgwire;
+mod server;
 
 use crate::render;
-use polder::{Engine, Error, Outcome, Result, Session};
+use flight::Flight;
+use pgwire::Pgwire;
+use polder::{Engine, Error, Outcome, Result, Session, SqlState};
 
 /// A way to reach an engine.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The library, in this process.
     Embedded,
+    /// PostgreSQL's protocol.
+    Pgwire,
+    /// Flight SQL.
+    Flight,
 }
 
 /// What a statement gave, as text.
@@ -22,27 +32,50 @@ pub(crate) enum Answer {
 pub(crate) enum Client {
     /// The library, in this process.
     Embedded(Session),
+    Pgwire(Pgwire),
+    Flight(Flight),
 }
 
+/// Files that run embedded alone.
+const EMBEDDED_ONLY: [(&str, &str); 2] = [
+    ("federation/local_files", "a server reads no file that a query names"),
+    ("federation/four_stores", "its last query names a file"),
+];
+
+/// Files that a protocol cannot bring as they are written down.
+const NOT_OVER: [(Kind, &str, &str); 1] =
+    [(Kind::Pgwire, "select/basics", "two statements in one text are two statements there, and no error")];
+
 impl Kind {
-    pub(crate) const ALL: [Self; 1] = [Self::Embedded];
+    pub(crate) const ALL: [Self; 3] = [Self::Embedded, Self::Pgwire, Self::Flight];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
+            Self::Pgwire => "pgwire",
+            Self::Flight => "flight",
         }
+    }
+
+    /// Whether a file, named without its ending, runs this way.
+    pub(crate) fn runs(self, file: &str) -> bool {
+        let is_local = EMBEDDED_ONLY.iter().any(|(name, _)| *name == file);
+        let is_lost = NOT_OVER.iter().any(|(kind, name, _)| *kind == self && *name == file);
+        self == Self::Embedded || !(is_local || is_lost)
     }
 
     /// An engine of its own with one session.
     pub(crate) async fn connect(self) -> Result<Client> {
-        match self {
-            Self::Embedded => Ok(Client::Embedded(engine().await?.session())),
-        }
+        Ok(match self {
+            Self::Embedded => Client::Embedded(engine().await?.session()),
+            Self::Pgwire => Client::Pgwire(Pgwire::connect().await),
+            Self::Flight => Client::Flight(Flight::connect().await),
+        })
     }
 }
 
 impl Client {
-    pub(crate) async fn run(&self, sql: &str) -> Result<Answer> {
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<Answer> {
         match self {
             Self::Embedded(session) => match session.run(sql).await? {
                 Outcome::Done(_) => Ok(Answer::Done),
@@ -52,14 +85,26 @@ impl Client {
                     Ok(Answer::Rows { columns, rows: render::rows(&rows.collect().await?) })
                 }
             },
+            Self::Pgwire(client) => client.run(sql).await,
+            Self::Flight(client) => client.run(sql).await,
         }
     }
 }
 
-/// An engine in a temporary directory, on as many threads as EXPLAIN is pinned with.
+/// What every engine of these tests is told: as many threads as EXPLAIN is pinned with.
+const CONFIG: &str = "[engine]\ntarget_partitions = 2\n";
+
+/// An engine in a temporary directory.
 pub(crate) async fn engine() -> Result<Engine> {
-    let config = polder::config::Config::parse("[engine]\ntarget_partitions = 2\n")?;
+    let config = polder::config::Config::parse(CONFIG)?;
     Engine::builder().config(config).allow_local_files(true).open().await
+}
+
+/// An error that came over the wire.
+fn told(state: &str, message: &str, detail: Option<&str>, hint: Option<&str>) -> Error {
+    let error = Error::fix(SqlState::parse(state).expect("an SQLSTATE"), message);
+    let error = detail.into_iter().fold(error, |error, detail| error.with_detail(detail));
+    hint.into_iter().fold(error, |error, hint| error.with_hint(hint))
 }
 
 /// An error as a person sees it.

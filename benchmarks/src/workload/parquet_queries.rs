@@ -62,7 +62,7 @@ async fn check(contenders: &[Contender]) -> Result<Fingerprint> {
 }
 
 /// Adds the median of each contender to its total.
-fn add_medians(totals: &mut Vec<Samples>, samples: &[Samples]) {
+pub(super) fn add_medians(totals: &mut Vec<Samples>, samples: &[Samples]) {
     if totals.is_empty() {
         totals.extend(samples.iter().map(|one| Samples::new(one.name, vec![Duration::ZERO])));
     }

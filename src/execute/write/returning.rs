@@ -55,7 +55,11 @@ pub(in crate::execute) fn returned(
 }
 
 /// The items of RETURNING with the table's own name, where the statement calls it otherwise.
-pub(super) fn under_own_name(table: &TableDefinition, alias: Option<&str>, items: &[SelectItem]) -> Vec<SelectItem> {
+pub(in crate::execute) fn under_own_name(
+    table: &TableDefinition,
+    alias: Option<&str>,
+    items: &[SelectItem],
+) -> Vec<SelectItem> {
     let mut items = items.to_vec();
     let Some(alias) = alias else { return items };
     let is_alias = |name: &Ident| match name.quote_style {

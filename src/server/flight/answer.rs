@@ -33,9 +33,10 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn start(server: &Server, rows: Rows, told: &SchemaRef, running: Entered) -> Self {
+    pub(super) fn start(server: &Server, rows: Rows, told: &SchemaRef, running: Entered, takes_notices: bool) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let (cancel, killed) = (rows.cancellation().drop_guard(), rows.killed());
+        let notices = takes_notices.then(|| rows.notices());
         let mut encoded = encoded(rows, told);
         let reading = server.workers.spawn(async move {
             while let Some(piece) = encoded.next().await {
@@ -43,6 +44,11 @@ impl Answer {
                 if sender.send(piece.map(Some)).await.is_err() || has_failed {
                     return;
                 }
+            }
+            let told = notices.map(|notices| notices.told()).filter(|told| !told.is_empty());
+            if let Some(piece) = told.and_then(|told| serde_json::to_vec(&told).ok()) {
+                // Who went away needs none of it.
+                let _ = sender.send(Ok(Some(FlightData::new().with_app_metadata(piece)))).await;
             }
             // Who went away needs no end.
             let _ = sender.send(Ok(None)).await;

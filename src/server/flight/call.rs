@@ -14,6 +14,10 @@ use tonic::{Request, Response, Status};
 const COOKIE: &str = "arrow_flight_session_id";
 /// The token of what was read or written.
 const POSITION: &str = "polder-position";
+/// What was done, of a statement without rows.
+const TAG: &str = "polder-tag";
+/// Asks for notices behind the rows.
+const NOTICES: &str = "polder-notices";
 /// What a client may say of each call, and the setting that it is.
 const SETTINGS: [(&str, &str); 3] =
     [("polder-read-after", "read_after"), ("polder-request-id", "request_id"), ("user-agent", "application_name")];
@@ -24,6 +28,8 @@ pub(super) struct Call {
     pub(super) session: Arc<Session>,
     /// None if the session is of this call alone.
     pub(super) session_id: Option<String>,
+    /// Whether the client knows a message of notices behind the rows.
+    pub(super) takes_notices: bool,
     told: Arc<Mutex<Told>>,
 }
 
@@ -33,6 +39,7 @@ struct Told {
     /// Where the statement ran, if elsewhere.
     ran_in: Option<Arc<Session>>,
     new_session: Option<String>,
+    tag: Option<String>,
 }
 
 impl Call {
@@ -65,7 +72,8 @@ impl Call {
                 session.change_settings(|settings| settings.set(setting, value))?;
             }
         }
-        Ok(Self { session, session_id, told: Arc::default() })
+        let takes_notices = metadata.contains_key(NOTICES);
+        Ok(Self { session, session_id, takes_notices, told: Arc::default() })
     }
 
     /// The call that a request is of.
@@ -87,6 +95,11 @@ impl Call {
         self.told().ran_in = Some(Arc::clone(session));
     }
 
+    /// Notes what the statement of this call has done.
+    pub(super) fn has_done(&self, tag: &str) {
+        self.told().tag = Some(tag.to_string());
+    }
+
     /// Keeps the session of this call, if it is not kept yet; the client learns its cookie.
     pub(super) fn keep(&self, server: &Server) -> Result<()> {
         if !self.is_kept() {
@@ -100,6 +113,9 @@ impl Call {
         let told = self.told();
         let session = told.ran_in.as_ref().unwrap_or(&self.session);
         insert_position(response.metadata_mut(), &session.position());
+        if let Some(tag) = told.tag.as_ref().and_then(|tag| MetadataValue::try_from(tag.as_str()).ok()) {
+            response.metadata_mut().insert(TAG, tag);
+        }
         if let Some(id) = &told.new_session
             && let Ok(cookie) = MetadataValue::try_from(format!("{COOKIE}={id}; Path=/; HttpOnly"))
         {

@@ -6,6 +6,7 @@ use super::encode::schema_bytes;
 use super::put::Sent;
 use super::statement::Ticket;
 use crate::session::{Description, Prepared};
+use crate::sql;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::sql::{ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult};
@@ -40,7 +41,9 @@ pub(super) async fn create(
     call: &Call,
     request: ActionCreatePreparedStatementRequest,
 ) -> Result<ActionCreatePreparedStatementResult> {
-    let prepared = server.prepare(call, request.transaction_id.as_ref(), &request.query)?;
+    // The driver of JDBC sends its question marks as they are.
+    let query = sql::numbered(&request.query);
+    let prepared = server.prepare(call, request.transaction_id.as_ref(), &query)?;
     let session = server.session_of(call, request.transaction_id.as_ref()).await?;
     let described = server.describe(&session, Arc::clone(&prepared)).await?;
     let bytes = request.query.len();

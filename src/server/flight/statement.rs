@@ -108,6 +108,9 @@ impl Server {
             return Ok(info.with_endpoint(endpoint(&ticket)));
         }
         let outcome = self.run(&statement.session, statement.prepared, statement.values).await?;
+        if let Outcome::Done(tag) = &outcome {
+            call.has_done(tag);
+        }
         Ok(info.with_total_records(self.count(outcome).await?))
     }
 
@@ -129,7 +132,7 @@ impl Server {
             outcome = run => outcome?,
         };
         match (outcome, &ticket.columns) {
-            (Outcome::Rows(rows), Some(told)) => Ok(Answer::start(self, rows, told, running)),
+            (Outcome::Rows(rows), Some(told)) => Ok(Answer::start(self, rows, told, running, call.takes_notices)),
             _ => Err(Error::report("a statement with rows has ended without")),
         }
     }

@@ -196,7 +196,7 @@ impl Connection {
             Outcome::Rows(rows) => {
                 let notices = rows.notices();
                 let columns = fields(&rows.schema(), &Formats::default());
-                self.send(Reply::RowDescription(description(&columns))).await?;
+                self.send(Reply::RowDescription(description(&rows.schema(), &columns))).await?;
                 let mut writer = RowWriter::new(columns);
                 let write = move |batch: &_| writer.rows(batch);
                 let mut reading = Reading::start(rows, &self.server.shutdown, &self.server.workers, write);

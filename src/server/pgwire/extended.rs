@@ -6,7 +6,7 @@ use super::parameters;
 use super::types::{RowWriter, description, fields, type_of};
 use crate::server::reading::Reading;
 use crate::session::{Description, Notices, Outcome, Prepared};
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::scalar::ScalarValue;
 use pgwire::api::Type;
 use pgwire::messages::PgWireBackendMessage as Reply;
@@ -111,6 +111,8 @@ impl Connection {
         let own = |at: usize| match statement.types.get(at).copied().filter(|oid| *oid != 0).and_then(Type::from_oid) {
             Some(kind) if kind != Type::UNKNOWN => kind,
             _ => match description.parameters[at].clone() {
+                // Bytes of another length have no type that a parameter could be cast to.
+                Some(DataType::FixedSizeBinary(16)) => Type::UUID,
                 Some(data_type) => type_of(&Field::new("", data_type, true)),
                 None => Type::TEXT,
             },
@@ -153,7 +155,7 @@ impl Connection {
         };
         match columns {
             None => self.send(Reply::NoData(NoData::new())).await,
-            Some(columns) => self.send(Reply::RowDescription(description(&fields(&columns, &formats)))).await,
+            Some(columns) => self.send(Reply::RowDescription(description(&columns, &fields(&columns, &formats)))).await,
         }
     }
 
