@@ -466,12 +466,12 @@ mod tests {
         let running = begin(&activity, &env);
         let id = activity.list()[0].id.to_string();
         let (killer, killed) = (Arc::clone(&activity), id.clone());
-        tokio::spawn(async move { killer.kill(&killed) });
+        tokio::spawn(async move { killer.kill(&killed, None) });
         let error = running.run::<()>(std::future::pending()).await.unwrap_err();
         assert_eq!((error.state(), error.message().contains(&id)), (SqlState::CANCELLED, true));
         running.done();
         // What was told first holds.
         assert_eq!(activity.list()[0].state(), State::Cancelled);
-        assert_eq!(activity.kill(&id).unwrap_err().state(), SqlState::NO_OBJECT);
+        assert_eq!(activity.kill(&id, None).unwrap_err().state(), SqlState::NO_OBJECT);
     }
 }
