@@ -26,6 +26,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use polder_catalog::{Error, Kind, Result, SqlState};
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -100,7 +101,7 @@ pub fn main(builder: EngineBuilder) -> ExitCode {
     let matches = Arguments::command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     install_logging(arguments.log_format);
-    let done = start_runtime().and_then(|runtime| {
+    let done = start_runtime(&arguments.command).and_then(|runtime| {
         let done = match arguments.command {
             Command::Log(log) => log::run(&log),
             Command::Serve(serve) => serve::run(&runtime, builder, &serve),
@@ -126,10 +127,17 @@ fn failed(error: &Error) -> ExitCode {
 /// How long the process waits for workers that compute for an interrupted query. Idle ones end at once.
 const LEAVE_TIME: Duration = Duration::from_millis(500);
 
-/// One worker per core. Their stacks fit the planner's recursion in a build without optimization.
-fn start_runtime() -> Result<Runtime> {
+/// Workers of a server for each core: statements that compute without giving way hold theirs, and others must be heard.
+const SERVING_WORKERS: usize = 4;
+
+/// One worker per core, for a server more. Their stacks fit the planner's recursion in a build without optimization.
+fn start_runtime(command: &Command) -> Result<Runtime> {
     const STACK_BYTES: usize = 8 << 20;
-    tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build().map_err(|error| {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let workers = if matches!(command, Command::Serve(_)) { SERVING_WORKERS } else { 1 };
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().worker_threads(cores * workers).thread_stack_size(STACK_BYTES);
+    runtime.build().map_err(|error| {
         Error::new(Kind::Retry, SqlState::IO, "could not start the threads of the engine")
             .with_detail(error.to_string())
     })

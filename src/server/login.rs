@@ -4,7 +4,8 @@ use crate::access::LOCAL;
 use crate::engine::Engine;
 use crate::server::tls::{Stream, Tls};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use polder_catalog::{Error, Result, SqlState};
 use std::io;
 use std::sync::Arc;
@@ -78,8 +79,14 @@ impl Door {
     }
 }
 
+/// With the padding of RFC 7617 or without it, as the drivers of Go send it.
+const BASIC: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 fn pair_of(text: &str) -> Result<(String, String)> {
-    let decoded = STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded = BASIC.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
     let (user, password) =
         pair.ok_or_else(|| Error::fix(SqlState::LOGIN, "the header Authorization is not understood"))?;
@@ -96,6 +103,7 @@ mod tests {
         assert_eq!(credentials(Some("bearer  abc")).unwrap(), Credentials::Bearer("abc"));
         assert_eq!(credentials(Some("Basic YTpiOmM=")).unwrap(), Credentials::Basic("YTpiOmM="));
         assert_eq!(pair_of("YTpiOmM=").unwrap(), ("a".to_string(), "b:c".to_string()));
+        assert_eq!(pair_of("YTpiYg").unwrap(), pair_of("YTpiYg==").unwrap());
         for wrong in ["", "Basic", "Digest abc"] {
             credentials(Some(wrong)).unwrap_err();
         }

@@ -123,7 +123,7 @@ fn a_session_lasts_where_the_protocol_has_one() {
 #[test]
 fn notices_travel_beside_the_rows() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(&[]);
+    let server = Server::start(&["--allow-location", folder.path().to_str().expect("a path of UTF-8")]);
     let [http, flight, pg] = server.urls();
     let made = format!(
         "CREATE CATALOG docs USING search WITH (path = '{}');

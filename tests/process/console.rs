@@ -27,7 +27,7 @@ impl Desk {
         let orders = "customer_id,amount,ordered_at\n1,120.50,2024-02-03\n1,8.00,2023-12-31\n2,20.00,2024-03-01\n\
                       3,310.00,2024-05-01\n";
         fs::write(lake.join("orders.csv"), orders).expect("write a file");
-        let server = Server::start(&[]);
+        let server = Server::start(&["--allow-location", folder.path().to_str().expect("a path of UTF-8")]);
         let (lake, index) = (lake.display(), folder.path().join("index"));
         for sql in [
             format!("CREATE CATALOG shop USING postgres WITH (url = '{}')", postgres.url()),

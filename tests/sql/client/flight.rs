@@ -20,8 +20,8 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    pub(crate) async fn connect() -> Self {
-        let server = Server::start();
+    pub(crate) async fn connect(locations: &[String]) -> Self {
+        let server = Server::start(locations);
         let channel = Channel::from_shared(format!("http://{}", server.flight)).expect("an address").connect().await;
         let client = FlightServiceClient::new(channel.expect("connect")).max_decoding_message_size(usize::MAX);
         let mut client = FlightSqlServiceClient::new_from_inner(client);

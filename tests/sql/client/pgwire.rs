@@ -18,8 +18,8 @@ pub(crate) struct Pgwire {
 }
 
 impl Pgwire {
-    pub(crate) async fn connect() -> Self {
-        let server = Server::start();
+    pub(crate) async fn connect(locations: &[String]) -> Self {
+        let server = Server::start(locations);
         let url = format!("postgresql://tests@{}/polder", server.pg);
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("connect");
         tokio::spawn(connection);

@@ -16,12 +16,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start() -> Self {
+    /// One whose catalogs may lead to these locations.
+    pub(crate) fn start(locations: &[String]) -> Self {
         let folder = tempfile::tempdir().expect("make a temporary directory");
         let config = folder.path().join("polder.toml");
         std::fs::write(&config, CONFIG).expect("write the configuration");
         let mut command = Command::new(env!("CARGO_BIN_EXE_polder"));
         command.args(["serve", "--http", "127.0.0.1:0", "--flight", "127.0.0.1:0", "--pg", "127.0.0.1:0"]);
+        command.args(locations.iter().flat_map(|location| ["--allow-location", location]));
         command.arg("--config").arg(&config).env_remove("POLDER_DATA").stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("run polder serve");
         let mut said = BufReader::new(child.stderr.take().expect("standard error is piped"));
