@@ -165,9 +165,8 @@ impl Asks<'_> {
 
     fn own_index(&self, index: &str) -> Result<Aftermath> {
         let has = |indexes: &[crate::definitions::StoredIndex]| indexes.iter().any(|known| known.name == index);
-        match self.catalogs.tables.values().find(|table| has(&table.indexes)) {
-            Some(table) => self.roles.check_owner(self.user, &Object::table(&table.full_name()))?,
-            None => {}
+        if let Some(table) = self.catalogs.tables.values().find(|table| has(&table.indexes)) {
+            self.roles.check_owner(self.user, &Object::table(&table.full_name()))?;
         }
         Ok(Aftermath::Nothing)
     }

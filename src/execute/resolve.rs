@@ -389,8 +389,7 @@ pub(super) fn restricted_text(name: &TableName, schema: &Schema, sight: &Sight, 
     let seen = |column: &&str| sight.columns.as_ref().is_none_or(|columns| columns.contains(*column));
     let column = |column: &str| {
         let quoted = sql::identifier(column);
-        let masks = sight.masks.iter().filter(|(masked, _)| masked == column);
-        match masks.last() {
+        match sight.masks.iter().rfind(|(masked, _)| masked == column) {
             Some((_, value)) => format!("({value}) AS {quoted}"),
             None => quoted,
         }

@@ -36,7 +36,7 @@ pub(crate) async fn without_waiting(
     let running = async move {
         let work = execute::statement(&detached, statement, Some(request.clone()));
         let outcome = match running {
-            Some(running) => running.run_to_its_end(work).await,
+            Some(running) => Box::pin(running.run_to_its_end(work)).await,
             None => work.await,
         };
         requests.finished(&request, outcome.err());
